@@ -1,0 +1,6 @@
+"""The environments. Importing this registers nothing; importing `hftgym` does."""
+
+from hftgym.envs.market_making import MarketMakingEnv
+from hftgym.envs.vector import MarketMakingVectorEnv
+
+__all__ = ["MarketMakingEnv", "MarketMakingVectorEnv"]

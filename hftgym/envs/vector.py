@@ -1,0 +1,268 @@
+"""The native batch of environments."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from hftgym.envs.checks import RESET_OPTIONS, checked_seed, json_spec, refuse_unknown_options, start_states
+from hftgym.envs.info import BatchInfo
+from hftgym.envs.spaces import action_space, observation_space
+from hftgym.market import batch
+from hftgym.market import layout as at
+from hftgym.market.features import N_FEATURES
+from hftgym.market.layout import INFO_KEYS, LANES
+from hftgym.params import EnvParams, as_params
+
+
+class MarketMakingVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """N environments of `MarketMakingEnv`'s kind, stepped together by one call into compiled code.
+
+    Environment i of `reset(seed=s)` equals the single environment under `reset(seed=s + i)` bit for bit, whatever the
+    number of environments and threads. Spaces, rewards, episode ends and info keys are those of `MarketMakingEnv`.
+
+    Actions are float32 (N, 2). Values outside [-1, 1] are limited to it and a NaN withdraws its side; `check_actions`
+    raises for both instead. `info` is filled when it is first read, which must happen before the next step;
+    `dict(info)` keeps a copy.
+
+    Args:
+        num_envs: N, at least 1.
+        params: The market and the task, as in the single environment.
+        max_episode_steps: Truncate after so many steps; None leaves the end to the horizon.
+        render_mode: None; a batch has no picture (render a single environment under the same seed).
+        autoreset_mode: NEXT_STEP (Gymnasium's default): the step after an episode's end ignores the action and returns
+            the reset observation with reward 0. SAME_STEP: the ending step returns the reset observation, and the last
+            one of the episode is in `info["final_obs"]` and `info["final_info"]`. DISABLED: reset by
+            `reset(options={"reset_mask": bool (N,)})`.
+        check_actions: Raise for actions outside [-1, 1] (about 5 % slower).
+        num_threads: Threads that share the batch. One is right below about 10,000 environments or on a busy machine.
+
+    Raises:
+        ValueError: An argument is outside its range; the message names it.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    _spec: ClassVar[EnvSpec | None] = None
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        params: EnvParams | Mapping[str, Any] | None = None,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        check_actions: bool = False,
+        num_threads: int = 1,
+    ) -> None:
+        if render_mode is not None:
+            raise ValueError(f"render_mode must be None for a batch, got {render_mode!r}; render a single environment")
+        self.num_envs = _at_least_one("num_envs", num_envs)
+        self.params = as_params(params)
+        self.render_mode = None
+        self._mode = _autoreset_mode(autoreset_mode)
+        self.metadata = {**type(self).metadata, "autoreset_mode": self._mode}
+        self.single_action_space, self.single_observation_space = action_space(), observation_space()
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self._check_actions = check_actions
+        self._threads = _at_least_one("num_threads", num_threads)
+        steps = np.inf if max_episode_steps is None else _at_least_one("max_episode_steps", max_episode_steps)
+        self._tiles = -(-self.num_envs // LANES)
+        self._memory = batch.allocate(self.params, self.num_envs, max_steps=float(steps))
+        self._lanes = np.arange(self.num_envs)
+        self._head = 0
+        self._steps = 0
+        self._started = False
+        self._pending: np.ndarray | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The spec that `gym.make_vec` built this from, with plain values only, so that it goes through JSON."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = json_spec(spec)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start the next episode everywhere, or where `options["reset_mask"]` says so.
+
+        Args:
+            seed: An integer s seeds environment i with s + i; a sequence gives every environment its own; None goes on
+                with the streams that there are.
+            options: "tick" and "inventory" at the start of the episodes, a number or one per reset environment;
+                "reset_mask" bool (N,).
+
+        Raises:
+            ValueError: A seed or an option is outside its range or of the wrong shape.
+        """
+        refuse_unknown_options(options, (*RESET_OPTIONS, "reset_mask"))
+        lanes = self._masked(options)
+        start = start_states(options, self.params, lanes.size)
+        self._seed(seed, lanes)
+        self._pending = None if lanes.size == self.num_envs else self._pending
+        self._started = True
+        observations = np.empty((self.num_envs, N_FEATURES), dtype=np.float32)
+        batch.reset_lanes(self._memory, lanes, start, self._tiles, self.params.window, self._head)
+        batch.write_observations(self._memory, self._lanes, observations)
+        return observations, self._info({})
+
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Quote for one tick in every environment.
+
+        Args:
+            actions: float32 (N, 2).
+
+        Returns:
+            observations float32 (N, 8), rewards float64 (N,), terminated bool (N,), truncated bool (N,), info.
+
+        Raises:
+            ValueError: The shape is wrong, or `check_actions` found a value outside [-1, 1].
+            gymnasium.error.ResetNeeded: The environments have not been reset.
+        """
+        if not self._started:
+            raise ResetNeeded("call reset() before step()")
+        actions = self._checked(actions)
+        observations = np.empty((self.num_envs, N_FEATURES), dtype=np.float32)
+        rewards = np.empty(self.num_envs)
+        flags = np.empty((2, self.num_envs), dtype=np.bool_)
+        self._head = self._head + 1 if self._head + 1 < self.params.window else 0
+        ended = self._run(actions, observations, rewards, flags)
+        extra: dict[str, Any] = {}
+        if ended or self._pending is not None:
+            extra = self._autoreset(observations, rewards, flags)
+        return observations, rewards, flags[0], flags[1], self._info(extra)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _run(self, actions: np.ndarray, observations: np.ndarray, rewards: np.ndarray, flags: np.ndarray) -> int:
+        """Run one tick everywhere and return how many episodes ended."""
+        inner = (self._tiles, self.params.window, self._head, actions, observations, rewards, flags)
+        if self._threads == 1:
+            return batch.step_tiles(self._memory, 0, self._tiles, *inner)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads)
+        cuts = np.linspace(0, self._tiles, self._threads + 1).astype(int).tolist()
+        return sum(self._pool.map(lambda a, b: batch.step_tiles(self._memory, a, b, *inner), cuts[:-1], cuts[1:]))
+
+    def _autoreset(self, observations: np.ndarray, rewards: np.ndarray, flags: np.ndarray) -> dict[str, Any]:
+        """Do what the autoreset mode asks for, and return what it adds to the info."""
+        extra: dict[str, Any] = {}
+        if self._mode is AutoresetMode.NEXT_STEP:
+            if self._pending is not None:  # these ended one step ago; what they have just done does not count
+                self._restart(self._pending, observations)
+                rewards[self._pending] = 0.0
+                flags[:, self._pending] = False
+            ended = np.flatnonzero(flags[0] | flags[1])
+            self._pending = ended if ended.size else None
+        elif self._mode is AutoresetMode.SAME_STEP:
+            done = flags[0] | flags[1]
+            ended = np.flatnonzero(done)
+            final = np.full(self.num_envs, None, dtype=object)
+            final[ended] = list(observations[ended].copy())
+            extra = {"final_obs": final, "_final_obs": done, "final_info": self._read(done), "_final_info": done}
+            self._restart(ended, observations)
+        return extra
+
+    def _restart(self, lanes: np.ndarray, observations: np.ndarray) -> None:
+        start = np.zeros((2, lanes.size))
+        batch.reset_lanes(self._memory, lanes, start, self._tiles, self.params.window, self._head)
+        batch.write_observations(self._memory, lanes, observations)
+
+    def _info(self, extra: dict[str, Any]) -> BatchInfo:
+        self._steps += 1
+        return BatchInfo(partial(_read_current, self, self._steps), extra)
+
+    def _read(self, mask: np.ndarray) -> dict[str, Any]:
+        """Return a copy of every info key, with Gymnasium's masks."""
+        fields = batch.fields(self._memory, self.num_envs)
+        values: dict[str, Any] = {}
+        for index, key in enumerate(INFO_KEYS):
+            values[key] = fields[:, index, :].reshape(-1)[: self.num_envs].copy()
+            values[f"_{key}"] = mask.copy()
+        return values
+
+    def _seed(self, seed: int | Sequence[int | None] | None, lanes: np.ndarray) -> None:
+        fields = batch.fields(self._memory, self.num_envs)
+        if seed is None and not self._started:
+            seed = int(self.np_random.integers(2**63))
+        if seed is None:
+            return
+        if isinstance(seed, (list, tuple, np.ndarray)):
+            if len(seed) != self.num_envs:
+                raise ValueError(f"seed must hold one entry per environment ({self.num_envs}), got {len(seed)}")
+            seeds = [None if s is None else checked_seed(s) for s in seed]
+        else:
+            first = checked_seed(seed)
+            super().reset(seed=first)
+            seeds = [(first + i) % 2**64 for i in range(self.num_envs)]
+        for lane in lanes.tolist():
+            one = seeds[lane]
+            if one is not None:
+                tile, place = divmod(lane, LANES)
+                fields[tile, at.SEED_LOW, place] = one & 0xFFFFFFFF
+                fields[tile, at.SEED_HIGH, place] = one >> 32
+                fields[tile, at.EPISODE, place] = -1.0
+
+    def _masked(self, options: dict[str, Any] | None) -> np.ndarray:
+        """Return the environments to reset."""
+        if not options or "reset_mask" not in options:
+            return self._lanes
+        mask = np.asarray(options["reset_mask"])
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+            raise ValueError(
+                f"options['reset_mask'] must be bool of shape ({self.num_envs},), got {mask.dtype} {mask.shape}"
+            )
+        if not self._started and not mask.all():
+            raise ResetNeeded("the first reset must reset every environment")
+        return np.flatnonzero(mask)
+
+    def _checked(self, actions: Any) -> np.ndarray:
+        actions = np.ascontiguousarray(actions, dtype=np.float32)
+        if actions.shape != (self.num_envs, 2):
+            raise ValueError(f"actions must have the shape ({self.num_envs}, 2) for (bid, ask), got {actions.shape}")
+        if self._check_actions and not (np.abs(actions) <= 1.0).all():
+            worst = int(np.flatnonzero(~(np.abs(actions) <= 1.0).all(axis=1))[0])
+            raise ValueError(
+                f"actions must be numbers in [-1, 1], got {actions[worst].tolist()} in environment {worst}"
+            )
+        return actions
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle everything but the threads."""
+        return {**self.__dict__, "_pool": None}
+
+
+def _read_current(env: MarketMakingVectorEnv, step: int) -> dict[str, Any]:
+    """Read the info of `step`, if the environments have not moved on."""
+    if env._steps != step:
+        raise RuntimeError("this info belongs to an earlier step: read it, or keep dict(info), before the next one")
+    return env._read(np.ones(env.num_envs, dtype=np.bool_))
+
+
+def _at_least_one(name: str, value: Any) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(value)
+
+
+def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        allowed = ", ".join(m.value for m in AutoresetMode)
+        raise ValueError(f"autoreset_mode must be an AutoresetMode or one of {allowed}, got {mode!r}") from None

@@ -1,0 +1,174 @@
+"""Many environments: the same tick over tiles of 64, in the layout that LLVM vectorises.
+
+Memory is one float64 vector: the packed parameters, then all tiles `[tile][FIELD][64]`, then all rings
+`[tile][window][64]`. All rings share one head, although the environments reset at different times: an environment
+younger than the window ignores what lies in the slots it has not written. Slices are taken per tile, so that every
+offset inside is a constant of the compiler; without that, nothing vectorises.
+"""
+
+import math
+
+import numpy as np
+
+from hftgym.market import layout as at
+from hftgym.market.compile import formula, kernel
+from hftgym.market.features import N_FEATURES
+from hftgym.market.lane import anchor_add, anchor_due, anchor_lane, anchor_start, draw_lane, reset_lane, ring_slot, tick_lane, unpack
+from hftgym.market.layout import LANES, N_FIELDS, Params, pack
+from hftgym.params import EnvParams
+
+_PARAMS_SIZE = 64
+_TILE = N_FIELDS * LANES
+_ALIGNMENT = 64  # bytes: one cache line, one AVX-512 register
+
+
+def allocate(params: EnvParams, num_envs: int, *, max_steps: float = math.inf) -> np.ndarray:
+    """Return the aligned memory of `num_envs` environments, not yet reset."""
+    tiles = -(-num_envs // LANES)
+    size = _PARAMS_SIZE + tiles * (_TILE + params.window * LANES)
+    raw = np.zeros(size + _ALIGNMENT // 8, dtype=np.float64)
+    first = (-raw.ctypes.data % _ALIGNMENT) // 8
+    memory = raw[first : first + size]
+    memory[: len(Params._fields)] = pack(params, max_steps=max_steps)
+    # Lanes past num_envs are computed too: let them start as sane markets.
+    reset_lanes(memory, np.arange(tiles * LANES), np.zeros((2, tiles * LANES)), tiles, params.window, 0)
+    return memory
+
+
+def fields(memory: np.ndarray, num_envs: int) -> np.ndarray:
+    """Return a view of all fields, shape (tiles, FIELD, 64)."""
+    tiles = -(-num_envs // LANES)
+    return memory[_PARAMS_SIZE : _PARAMS_SIZE + tiles * _TILE].reshape(tiles, N_FIELDS, LANES)
+
+
+@kernel
+def reset_lanes(memory, lanes, start, tiles, window, head):
+    """Start the next episode in the given environments; `start` holds (ticks gone, inventory) of each."""
+    p = unpack(memory)
+    for i in range(lanes.size):
+        tile, lane = lanes[i] // LANES, lanes[i] % LANES
+        first = _PARAMS_SIZE + tile * _TILE
+        f = memory[first : first + _TILE]
+        f[at.EPISODE * LANES + lane] += 1.0
+        reset_lane(f, LANES, lane, p, p.initial_price, p.initial_price * p.half_spread, start[0, i], start[1, i])
+        ring = _PARAMS_SIZE + tiles * _TILE + (tile * window + head) * LANES
+        memory[ring + lane] = p.initial_price
+
+
+@kernel
+def write_observations(memory, lanes, observations):
+    """Copy the features of the given environments into their rows."""
+    for i in range(lanes.size):
+        first = _PARAMS_SIZE + (lanes[i] // LANES) * _TILE + lanes[i] % LANES
+        for k in range(N_FEATURES):
+            observations[lanes[i], k] = memory[first + (at.FEATURE + k) * LANES]
+
+
+@formula
+def draw_tile(f, p):
+    for lane in range(LANES):
+        draw_lane(f, LANES, lane, p)
+
+
+@formula
+def tick_tile(f, p):
+    for lane in range(LANES):
+        tick_lane(f, LANES, lane, p)
+
+
+@formula
+def read_inputs(f, newest, oldest, actions, first, count):
+    """Bring the actions and the two ring rows that this tick needs into the tile."""
+    for lane in range(LANES):
+        f[at.LEAVING * LANES + lane] = newest[lane]
+        f[at.OLDEST * LANES + lane] = oldest[lane]
+    for lane in range(count):
+        f[at.ACTION_BID * LANES + lane] = actions[first + lane, 0]
+        f[at.ACTION_ASK * LANES + lane] = actions[first + lane, 1]
+
+
+@formula
+def write_outputs(f, newest, first, count, observations, rewards, flags):
+    """Copy what the caller sees, and the new price into the ring."""
+    for lane in range(LANES):
+        newest[lane] = f[at.MID * LANES + lane]
+    for lane in range(count):
+        row = observations[first + lane]
+        row[0] = f[(at.FEATURE + 0) * LANES + lane]
+        row[1] = f[(at.FEATURE + 1) * LANES + lane]
+        row[2] = f[(at.FEATURE + 2) * LANES + lane]
+        row[3] = f[(at.FEATURE + 3) * LANES + lane]
+        row[4] = f[(at.FEATURE + 4) * LANES + lane]
+        row[5] = f[(at.FEATURE + 5) * LANES + lane]
+        row[6] = f[(at.FEATURE + 6) * LANES + lane]
+        row[7] = f[(at.FEATURE + 7) * LANES + lane]
+    ended = 0.0
+    for lane in range(count):
+        rewards[first + lane] = f[at.REWARD * LANES + lane]
+        flags[0, first + lane] = f[at.TERMINATED * LANES + lane] != 0.0
+        flags[1, first + lane] = f[at.TRUNCATED * LANES + lane] != 0.0
+        ended += f[at.TERMINATED * LANES + lane] + f[at.TRUNCATED * LANES + lane]
+    return ended
+
+
+@formula
+def anchor_tile(f, ring, head, window):
+    """Measure the sums anew in the lanes that have reached a multiple of the window."""
+    due = 0
+    for lane in range(LANES):
+        due += 1 if anchor_due(f, LANES, lane, window) else 0
+    if due == LANES:
+        # The loop over lanes is the inner one here, because that is the one that vectorises.
+        for lane in range(LANES):
+            anchor_start(f, LANES, lane)
+        before = ring_slot(head, 0, window)
+        for k in range(window):
+            slot = ring_slot(head, k, window)
+            prices, prices_before = ring[slot * LANES :][:LANES], ring[before * LANES :][:LANES]
+            for lane in range(LANES):
+                anchor_add(f, LANES, lane, prices[lane], prices_before[lane])
+            before = slot
+    elif due > 0:
+        for lane in range(LANES):
+            if anchor_due(f, LANES, lane, window):
+                anchor_lane(f, LANES, lane, ring, head, window)
+
+
+@kernel
+def step_tiles(memory, first_tile, last_tile, tiles, window, head, actions, observations, rewards, flags):
+    """Run one tick of all environments in the tiles [first_tile, last_tile).
+
+    Args:
+        memory: From `allocate`.
+        first_tile: First tile to run.
+        last_tile: One past the last.
+        tiles: All tiles in memory.
+        window: Slots of each ring.
+        head: Slot of the price that this tick makes.
+        actions: float32 (num_envs, 2); limited to [-1, 1], a NaN withdraws.
+        observations: float32 (num_envs, 8), written.
+        rewards: float64 (num_envs,), written.
+        flags: bool (2, num_envs): terminated and truncated, written.
+
+    Returns:
+        How many environments ended.
+    """
+    num_envs = rewards.size
+    p = unpack(memory)
+    after = head + 1 if head + 1 < window else 0
+    ended = 0.0
+    for tile in range(first_tile, last_tile):
+        start = _PARAMS_SIZE + tile * _TILE
+        f = memory[start : start + _TILE]
+        begin = _PARAMS_SIZE + tiles * _TILE + tile * window * LANES
+        ring = memory[begin : begin + window * LANES]
+        newest = ring[head * LANES : head * LANES + LANES]
+        oldest = ring[after * LANES : after * LANES + LANES]
+        first = tile * LANES
+        count = min(LANES, num_envs - first)
+        read_inputs(f, newest, oldest, actions, first, count)
+        draw_tile(f, p)
+        tick_tile(f, p)
+        ended += write_outputs(f, newest, first, count, observations, rewards, flags)
+        anchor_tile(f, ring, head, window)
+    return int(ended)

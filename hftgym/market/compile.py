@@ -1,0 +1,52 @@
+"""How the market is compiled: two decorators, and a disk cache that notices an edit in any file of the kernel."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+# error_model="numpy": a division by zero gives inf instead of an exception, whose path would stop vectorisation.
+# fastmath=False: strict IEEE arithmetic, so that batch, single environment and the numpy twin agree to the last bit.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False}
+
+
+def formula(function: Callable[..., Any]) -> Any:
+    """Compile one scalar formula; it is inlined into the kernel that calls it, where LLVM can vectorise it."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile an outermost function, without the GIL, and keep its machine code on disk for the next process."""
+    compiled = numba.njit(nogil=True, **_OPTIONS)(function)
+    try:
+        # numba offers no public way to choose the stamp of its cache: test_compile.py fails if this one stops working.
+        compiled._cache = _KernelCache(function)
+    except RuntimeError:  # nowhere to write (read-only install and no home folder): compile in every process
+        pass
+    return compiled
+
+
+class _KernelCache(FunctionCache):
+    """numba's cache on disk, stamped with the text of every file of the kernel.
+
+    numba's own stamp is the one file that the cached function stands in, so an edited formula in another file, or an
+    upgraded package, would go on running as the old machine code.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path, filename_base=self._impl.filename_base, source_stamp=source_hash()
+        )
+
+
+def source_hash(folder: Path = Path(__file__).parent) -> str:
+    """Return a hash over the names and the text of all Python files in `folder`."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        text = path.read_bytes()
+        digest.update(f"{path.name} {len(text)} ".encode() + text)
+    return digest.hexdigest()

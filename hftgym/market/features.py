@@ -1,0 +1,103 @@
+"""What a policy sees: the FEATURES table, and the rolling window behind it.
+
+Every feature is scale-free and lies in [-1, 1]: a policy trained in one market reads another one unchanged, and needs
+no running normaliser. Spaces, documentation and the metadata of exported agents are made from the table.
+"""
+
+import math
+from typing import NamedTuple
+
+from hftgym.market.compile import formula
+
+OBS_VERSION = 1
+# Standard deviations at which a feature saturates.
+CLIP_SD = 5.0
+
+
+class Feature(NamedTuple):
+    """One entry of the observation."""
+
+    name: str
+    meaning: str
+    unit: str
+    low: float
+    high: float
+
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("inventory", "inventory / inventory_limit", "limits", -1.0, 1.0),
+    Feature("time_left", "1 at the start of the episode, -1 at its end", "-", -1.0, 1.0),
+    Feature("zscore", "(mid - mean) / std of the window's prices, / 5, clipped", "5 std", -1.0, 1.0),
+    Feature("volatility", "std of the window's returns / nominal volatility - 1, clipped", "nominal", -1.0, 1.0),
+    Feature("last_return", "last relative move / nominal volatility, / 5, clipped", "5 std", -1.0, 1.0),
+    Feature("momentum", "relative move over the window / its nominal std, / 5, clipped", "5 std", -1.0, 1.0),
+    Feature("bid_fill", "units bought in the last tick, clipped", "units", -1.0, 1.0),
+    Feature("ask_fill", "units sold in the last tick, clipped", "units", -1.0, 1.0),
+)
+N_FEATURES = len(FEATURES)
+FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
+
+# A variance below this share of the mean square is rounding, not movement.
+_ROUNDING = 1e-13
+
+
+@formula
+def clip(x):
+    """Return x limited to [-1, 1]."""
+    x = x if x < 1.0 else 1.0
+    return x if x > -1.0 else -1.0
+
+
+@formula
+def mean_std(total, squares, n):
+    """Return mean and population standard deviation from a sum and a sum of squares; rounding noise counts as 0."""
+    mean = total / n
+    mean_square = squares / n
+    variance = mean_square - mean * mean
+    return mean, (math.sqrt(variance) if variance > _ROUNDING * mean_square else 0.0)
+
+
+@formula
+def slide(total, entering, leaving, full):
+    """Return a rolling sum one step on; nothing leaves before the window is full."""
+    return total + entering - (leaving if full else 0.0)
+
+
+@formula
+def simple_return(price, before):
+    """Return the relative move from `before` to `price`."""
+    return price / before - 1.0
+
+
+@formula
+def zscore(x, mean, std):
+    """Return the distance from the mean in standard deviations, 0 if there is no deviation."""
+    return (x - mean) / std if std > 0.0 else 0.0
+
+
+@formula
+def observe(s, p, last_return, oldest, fill_bid, fill_ask):
+    """Return the features in the order of FEATURES, from the state at the end of a tick.
+
+    Args:
+        s: State after the tick.
+        p: Parameters.
+        last_return: Relative move of the mid in this tick.
+        oldest: First price of the window; read only when the window is full.
+        fill_bid: Units bought in this tick.
+        fill_ask: Units sold in this tick.
+    """
+    full = s.age + 1.0 >= p.window
+    mean, std = mean_std(s.sum_x, s.sum_xx, p.window)
+    _, volatility = mean_std(s.sum_r, s.sum_rr, p.window - 1.0)
+    z = zscore(s.mid - s.anchor, mean, std)
+    return (
+        s.inventory / p.inventory_limit,
+        1.0 - 2.0 * s.tick / p.horizon,
+        clip(z / CLIP_SD) if full else 0.0,
+        clip(volatility * p.per_volatility - 1.0) if full & (p.per_volatility > 0.0) else 0.0,
+        clip(last_return * p.per_volatility / CLIP_SD),
+        clip(simple_return(s.mid, oldest) * p.per_momentum / CLIP_SD) if full else 0.0,
+        clip(fill_bid),
+        clip(fill_ask),
+    )

@@ -1,0 +1,182 @@
+"""One environment in memory: load its state, run the tick, store the result. Used alone and 64 abreast.
+
+`n` is the number of lanes (64 in a tile, 1 alone) and `lane` the lane; fields lie `n` apart.
+"""
+
+import math
+
+from hftgym.market import layout as at
+from hftgym.market.compile import formula
+from hftgym.market.features import simple_return
+from hftgym.market.layout import N_FIELDS, Params, State
+from hftgym.market.matching import FAR
+from hftgym.market.step import draw, simulated, tick
+
+
+@formula
+def load(f, n, lane):
+    """Return the State of lane `lane`."""
+    return State(
+        f[at.MID * n + lane],
+        f[at.INVENTORY * n + lane],
+        f[at.CASH * n + lane],
+        f[at.TICK * n + lane],
+        f[at.AGE * n + lane],
+        f[at.ANCHOR * n + lane],
+        f[at.SUM_X * n + lane],
+        f[at.SUM_XX * n + lane],
+        f[at.SUM_R * n + lane],
+        f[at.SUM_RR * n + lane],
+    )
+
+
+@formula
+def store_state(f, n, lane, s):
+    """Write a State back."""
+    f[at.MID * n + lane] = s.mid
+    f[at.INVENTORY * n + lane] = s.inventory
+    f[at.CASH * n + lane] = s.cash
+    f[at.TICK * n + lane] = s.tick
+    f[at.AGE * n + lane] = s.age
+    f[at.ANCHOR * n + lane] = s.anchor
+    f[at.SUM_X * n + lane] = s.sum_x
+    f[at.SUM_XX * n + lane] = s.sum_xx
+    f[at.SUM_R * n + lane] = s.sum_r
+    f[at.SUM_RR * n + lane] = s.sum_rr
+
+
+@formula
+def store_outcome(f, n, lane, out, features, mid, half_spread):
+    """Write what a tick did, the touch around the new mid, and the features."""
+    f[at.BID * n + lane] = mid - half_spread
+    f[at.ASK * n + lane] = mid + half_spread
+    f[at.QUOTE_BID * n + lane] = out.quote_bid
+    f[at.QUOTE_ASK * n + lane] = out.quote_ask
+    f[at.FILL_BID * n + lane] = out.fill_bid
+    f[at.FILL_ASK * n + lane] = out.fill_ask
+    f[at.FEES * n + lane] = out.fees
+    f[at.SPREAD_CAPTURE * n + lane] = out.spread_capture
+    f[at.INVENTORY_PNL * n + lane] = out.inventory_pnl
+    f[at.EQUITY * n + lane] = out.equity
+    f[at.REWARD * n + lane] = out.reward
+    f[at.TERMINATED * n + lane] = out.terminated
+    f[at.TRUNCATED * n + lane] = out.truncated
+    f[(at.FEATURE + 0) * n + lane] = features[0]
+    f[(at.FEATURE + 1) * n + lane] = features[1]
+    f[(at.FEATURE + 2) * n + lane] = features[2]
+    f[(at.FEATURE + 3) * n + lane] = features[3]
+    f[(at.FEATURE + 4) * n + lane] = features[4]
+    f[(at.FEATURE + 5) * n + lane] = features[5]
+    f[(at.FEATURE + 6) * n + lane] = features[6]
+    f[(at.FEATURE + 7) * n + lane] = features[7]
+
+
+@formula
+def draw_lane(f, n, lane, p):
+    """Draw the tick's random numbers into their fields."""
+    z_price, z_noise, reach_bid, reach_ask = draw(
+        f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], f[at.TICK * n + lane], p
+    )
+    f[at.Z_PRICE * n + lane] = z_price
+    f[at.Z_NOISE * n + lane] = z_noise
+    f[at.REACH_BID * n + lane] = reach_bid
+    f[at.REACH_ASK * n + lane] = reach_ask
+
+
+@formula
+def tick_lane(f, n, lane, p):
+    """Run one simulated tick on drawn numbers."""
+    s = load(f, n, lane)
+    market = simulated(
+        s.mid,
+        f[at.Z_PRICE * n + lane],
+        f[at.Z_NOISE * n + lane],
+        f[at.REACH_BID * n + lane],
+        f[at.REACH_ASK * n + lane],
+        p,
+    )
+    after, outcome, features = tick(
+        s, p, market, f[at.ACTION_BID * n + lane], f[at.ACTION_ASK * n + lane], f[at.LEAVING * n + lane], f[at.OLDEST * n + lane]
+    )
+    store_state(f, n, lane, after)
+    store_outcome(f, n, lane, outcome, features, after.mid, market.next_half_spread)
+
+
+@formula
+def reset_lane(f, n, lane, p, mid, half_spread, ticks, inventory):
+    """Start an episode: `ticks` already gone, `inventory` already bought at the mid."""
+    for i in range(N_FIELDS):
+        if (i < at.SEED_LOW) | (i > at.EPISODE):
+            f[i * n + lane] = 0.0
+    f[at.MID * n + lane] = mid
+    f[at.BID * n + lane] = mid - half_spread
+    f[at.ASK * n + lane] = mid + half_spread
+    f[at.QUOTE_BID * n + lane] = -FAR
+    f[at.QUOTE_ASK * n + lane] = FAR
+    f[at.INVENTORY * n + lane] = inventory
+    f[at.CASH * n + lane] = p.initial_cash - inventory * mid
+    f[at.EQUITY * n + lane] = p.initial_cash
+    f[at.ANCHOR * n + lane] = mid
+    f[at.TICK * n + lane] = ticks
+    f[(at.FEATURE + 0) * n + lane] = inventory / p.inventory_limit
+    f[(at.FEATURE + 1) * n + lane] = 1.0 - 2.0 * ticks / p.horizon
+
+
+@formula
+def unpack(v):
+    """Return the Params of a packed vector."""
+    return Params(
+        v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10],
+        v[11], v[12], v[13], v[14], v[15], v[16], v[17], v[18], v[19], v[20],
+    )  # fmt: skip
+
+
+@formula
+def anchor_start(f, n, lane):
+    """Begin to measure the window's sums anew, from the price just reached.
+
+    Rolling sums gather rounding errors without end, and lose their digits when the price moves far from the anchor. An
+    environment does this every `window` ticks of its own, oldest price first (`anchor_add`), so that the result does
+    not depend on where its prices happen to lie in the ring.
+    """
+    f[at.ANCHOR * n + lane] = f[at.MID * n + lane]
+    f[at.SUM_X * n + lane] = 0.0
+    f[at.SUM_XX * n + lane] = 0.0
+    f[at.SUM_R * n + lane] = 0.0
+    f[at.SUM_RR * n + lane] = 0.0
+
+
+@formula
+def anchor_add(f, n, lane, price, before):
+    """Add one price and the return that led to it; the first price comes with itself as `before`."""
+    x = price - f[at.ANCHOR * n + lane]
+    r = simple_return(price, before)
+    f[at.SUM_X * n + lane] += x
+    f[at.SUM_XX * n + lane] += x * x
+    f[at.SUM_R * n + lane] += r
+    f[at.SUM_RR * n + lane] += r * r
+
+
+@formula
+def anchor_due(f, n, lane, window):
+    """Return whether the age is a multiple of the window (`%` would be a call into libm, and not vectorise)."""
+    age = f[at.AGE * n + lane]
+    return math.floor(age / window) * window == age
+
+
+@formula
+def ring_slot(head, k, window):
+    """Return the slot of the k-th oldest price, where `head` holds the newest."""
+    slot = head + 1 + k
+    return slot - window if slot >= window else slot
+
+
+@formula
+def anchor_lane(f, n, lane, ring, head, window):
+    """Measure the sums of one lane anew; its prices lie `n` apart in the ring."""
+    anchor_start(f, n, lane)
+    before = ring[ring_slot(head, 0, window) * n + lane]
+    for k in range(window):
+        price = ring[ring_slot(head, k, window) * n + lane]
+        anchor_add(f, n, lane, price, before)
+        before = price

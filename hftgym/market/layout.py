@@ -1,0 +1,151 @@
+"""What one market remembers, and where it lies in memory.
+
+Every quantity of one environment is a float64 field. A tile is 64 environments, stored field by field (`[FIELD][64]`),
+so that one machine instruction works on 8 of them; a single environment is the same layout with one lane.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from hftgym.params import EnvParams
+
+LANES = 64
+
+# The order of the first eleven is the order of `info`, which is read as one slice.
+INFO_KEYS = (
+    "mid",
+    "bid",
+    "ask",
+    "inventory",
+    "cash",
+    "equity",
+    "fill_bid",
+    "fill_ask",
+    "fees",
+    "spread_capture",
+    "inventory_pnl",
+)
+FIELDS = (
+    *INFO_KEYS,
+    *("reward", "terminated", "truncated"),
+    *("quote_bid", "quote_ask"),
+    *("tick", "age", "anchor", "sum_x", "sum_xx", "sum_r", "sum_rr"),
+    *("seed_low", "seed_high", "episode"),
+    *("action_bid", "action_ask", "z_price", "z_noise", "reach_bid", "reach_ask", "leaving", "oldest"),
+    *(f"feature_{i}" for i in range(8)),
+)
+_AT = {name: i for i, name in enumerate(FIELDS)}
+N_FIELDS = len(FIELDS)
+N_INFO = len(INFO_KEYS)
+
+MID, BID, ASK, INVENTORY, CASH, EQUITY = (_AT[k] for k in ("mid", "bid", "ask", "inventory", "cash", "equity"))
+FILL_BID, FILL_ASK, FEES = _AT["fill_bid"], _AT["fill_ask"], _AT["fees"]
+SPREAD_CAPTURE, INVENTORY_PNL = _AT["spread_capture"], _AT["inventory_pnl"]
+REWARD, TERMINATED, TRUNCATED = _AT["reward"], _AT["terminated"], _AT["truncated"]
+QUOTE_BID, QUOTE_ASK = _AT["quote_bid"], _AT["quote_ask"]
+TICK, AGE, ANCHOR = _AT["tick"], _AT["age"], _AT["anchor"]
+SUM_X, SUM_XX, SUM_R, SUM_RR = _AT["sum_x"], _AT["sum_xx"], _AT["sum_r"], _AT["sum_rr"]
+SEED_LOW, SEED_HIGH, EPISODE = _AT["seed_low"], _AT["seed_high"], _AT["episode"]
+ACTION_BID, ACTION_ASK = _AT["action_bid"], _AT["action_ask"]
+Z_PRICE, Z_NOISE, REACH_BID, REACH_ASK = _AT["z_price"], _AT["z_noise"], _AT["reach_bid"], _AT["reach_ask"]
+LEAVING, OLDEST, FEATURE = _AT["leaving"], _AT["oldest"], _AT["feature_0"]
+
+
+class State(NamedTuple):
+    """What one market carries from tick to tick."""
+
+    mid: float  # quote currency
+    inventory: float  # units
+    cash: float  # quote currency
+    tick: float  # ticks since the start of the episode; the counter of its draws
+    age: float  # ticks since reset; differs from `tick` only if the episode was entered late
+    anchor: float  # price from which the window's sums are measured
+    sum_x: float  # over the window's prices: x = price - anchor
+    sum_xx: float
+    sum_r: float  # over the returns between them
+    sum_rr: float
+
+
+class Market(NamedTuple):
+    """What the outside world does in one tick: simulated, or read from a tape."""
+
+    half_spread: float  # now, quote currency
+    reach_bid: float  # how far below the mid this tick's sell orders trade, in half-spreads
+    reach_ask: float  # how far above the mid this tick's buy orders trade, in half-spreads
+    next_mid: float
+    next_half_spread: float
+
+
+class Outcome(NamedTuple):
+    """What one tick did to the account, in quote currency and units."""
+
+    quote_bid: float
+    quote_ask: float
+    fill_bid: float  # units bought
+    fill_ask: float  # units sold
+    fees: float
+    spread_capture: float
+    inventory_pnl: float
+    equity: float
+    reward: float
+    terminated: float  # 0 or 1
+    truncated: float
+
+
+class Params(NamedTuple):
+    """EnvParams as the kernel reads them: floats only, divisions done beforehand."""
+
+    initial_price: float
+    initial_cash: float
+    arithmetic: float  # 1: moves are fractions of the initial price; 0: of the price itself
+    binary: float  # 1: steps of plus or minus one standard deviation
+    sigma: float
+    sigma_noise: float
+    half_spread: float  # relative
+    log_intensity: float  # ln A
+    per_decay: float  # 1 / kappa
+    linear: float  # 1: the linear fill convention
+    maker_fee: float  # fraction of the value
+    taker_fee: float
+    inventory_limit: float
+    offset_low: float
+    offset_range: float
+    phi: float  # quote currency per unit^2 per tick
+    horizon: float
+    max_steps: float  # truncation, inf for none
+    window: float
+    per_volatility: float  # 1 / nominal volatility, 0 if there is none
+    per_momentum: float  # 1 / (nominal volatility of the whole window)
+
+
+def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
+    """Return `params` as the float64 vector that the kernels read, in the order of `Params`."""
+    nominal = params.nominal_volatility
+    return np.array(
+        Params(
+            initial_price=params.initial_price,
+            initial_cash=params.initial_cash,
+            arithmetic=float(params.price_model == "arithmetic"),
+            binary=float(params.price_steps == "binary"),
+            sigma=params.volatility,
+            sigma_noise=params.volatility * params.microstructure_noise,
+            half_spread=params.spread / 2,
+            log_intensity=math.log(params.arrival_intensity) if params.arrival_intensity > 0 else -math.inf,
+            per_decay=1 / params.fill_decay,
+            linear=float(params.fill_model == "linear"),
+            maker_fee=params.maker_fee_bps * 1e-4,
+            taker_fee=params.taker_fee_bps * 1e-4,
+            inventory_limit=float(params.inventory_limit),
+            offset_low=params.offset_low,
+            offset_range=params.offset_high - params.offset_low,
+            phi=params.phi,
+            horizon=float(params.horizon),
+            max_steps=max_steps,
+            window=float(params.window),
+            per_volatility=1 / nominal if nominal > 0 else 0.0,
+            per_momentum=1 / (nominal * math.sqrt(params.window - 1)) if nominal > 0 else 0.0,
+        ),
+        dtype=np.float64,
+    )

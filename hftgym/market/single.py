@@ -1,0 +1,73 @@
+"""One environment alone: the tick of the batch on one lane, in one float64 vector.
+
+A numba call costs more than the tick itself, and each array argument adds to it: everything lies in one vector,
+`[head, parameters, fields, ring]`.
+"""
+
+import math
+
+import numpy as np
+
+from hftgym.market import layout as at
+from hftgym.market.compile import kernel
+from hftgym.market.features import N_FEATURES
+from hftgym.market.lane import anchor_due, anchor_lane, draw_lane, reset_lane, tick_lane, unpack
+from hftgym.market.layout import N_FIELDS, Params, pack
+from hftgym.params import EnvParams
+
+_PARAMS = 1
+FIELDS_AT = _PARAMS + len(Params._fields)
+_RING_AT = FIELDS_AT + N_FIELDS
+
+
+def allocate(params: EnvParams) -> np.ndarray:
+    """Return the memory of one environment, not yet reset."""
+    memory = np.zeros(_RING_AT + params.window, dtype=np.float64)
+    memory[_PARAMS:FIELDS_AT] = pack(params)
+    return memory
+
+
+def set_seed(memory: np.ndarray, seed: int) -> None:
+    """Key the draws with a 64-bit seed; the next reset starts episode 0."""
+    memory[FIELDS_AT + at.SEED_LOW] = seed & 0xFFFFFFFF
+    memory[FIELDS_AT + at.SEED_HIGH] = seed >> 32
+    memory[FIELDS_AT + at.EPISODE] = -1.0
+
+
+@kernel
+def reset_single(memory, observation, ticks, inventory):
+    """Start the next episode and write its first observation."""
+    p = unpack(memory[_PARAMS:FIELDS_AT])
+    f = memory[FIELDS_AT:_RING_AT]
+    f[at.EPISODE] += 1.0
+    reset_lane(f, 1, 0, p, p.initial_price, p.initial_price * p.half_spread, ticks, inventory)
+    memory[_RING_AT + int(memory[0])] = p.initial_price
+    for i in range(N_FEATURES):
+        observation[i] = f[at.FEATURE + i]
+
+
+@kernel
+def step_single(memory, action, observation):
+    """Run one tick; write the observation and return (reward, terminated). NaN reward: an action is not in [-1, 1]."""
+    bid, ask = float(action[0]), float(action[1])
+    if not ((abs(bid) <= 1.0) & (abs(ask) <= 1.0)):
+        return math.nan, False
+    p = unpack(memory[_PARAMS:FIELDS_AT])
+    f = memory[FIELDS_AT:_RING_AT]
+    ring = memory[_RING_AT:]
+    window = ring.size
+    head = int(memory[0]) + 1
+    head = 0 if head == window else head
+    memory[0] = head
+    f[at.ACTION_BID] = bid
+    f[at.ACTION_ASK] = ask
+    f[at.LEAVING] = ring[head]
+    f[at.OLDEST] = ring[head + 1 if head + 1 < window else 0]
+    draw_lane(f, 1, 0, p)
+    tick_lane(f, 1, 0, p)
+    ring[head] = f[at.MID]
+    if anchor_due(f, 1, 0, window):
+        anchor_lane(f, 1, 0, ring, head, window)
+    for i in range(N_FEATURES):
+        observation[i] = f[at.FEATURE + i]
+    return f[at.REWARD], f[at.TERMINATED] != 0.0

@@ -1,0 +1,218 @@
+"""The parameters of a market and of the task in it: checked at construction, to and from JSON, with named presets."""
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, Self, get_args
+
+PriceModel = Literal["geometric", "arithmetic"]
+PriceSteps = Literal["gaussian", "binary"]
+FillModel = Literal["poisson", "linear"]
+
+_CHOICES = MappingProxyType({"price_model": PriceModel, "price_steps": PriceSteps, "fill_model": FillModel})
+_INTEGERS = ("inventory_limit", "horizon", "window")
+
+# name -> (lowest, is the lowest itself allowed, highest allowed)
+_BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
+    {
+        "tick_s": (0.0, False, math.inf),
+        "initial_price": (0.0, False, 1e12),
+        "volatility": (0.0, True, 0.1),
+        "microstructure_noise": (0.0, True, 100.0),
+        "spread": (0.0, False, 1.0),
+        "arrival_intensity": (0.0, True, 1e6),
+        "fill_decay": (0.0, False, 1e6),
+        "maker_fee_bps": (-1_000.0, True, 1_000.0),
+        "taker_fee_bps": (-1_000.0, True, 1_000.0),
+        "inventory_limit": (1, True, 2**53),
+        "initial_cash": (0.0, False, 1e18),
+        "inventory_penalty": (0.0, True, 1e9),
+        "horizon": (1, True, 2**32 - 1),
+        "window": (2, True, 1_000_000),
+        "offset_low": (-1.0, True, 1e6),
+        "offset_high": (-1.0, False, 1e6),
+    }
+)
+# Box-Muller on 32-bit words cannot return more than sqrt(2 ln 2^33).
+_LARGEST_NORMAL = 6.77
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvParams:
+    """Everything that defines a market and the task in it. Immutable; `dataclasses.replace` makes a variant.
+
+    Prices are in quote currency, inventory in units of the base asset, and one order is for one unit. Offsets are
+    distances from the mid in half-spreads. "Per tick" is one step of the environment, `tick_s` seconds of market time.
+
+    Attributes:
+        symbol: Name of the instrument, used in plots and logs only.
+        tick_s: Length of one tick in seconds (> 0); a label for time axes, no formula depends on it.
+        initial_price: Mid price at tick 0 (> 0).
+        price_model: "geometric" moves the mid by a fraction of itself (GBM), "arithmetic" by a fraction of
+            `initial_price` (Brownian motion, as in Avellaneda & Stoikov 2008).
+        price_steps: "gaussian", or "binary" steps of plus or minus one standard deviation.
+        volatility: Standard deviation of one tick's relative price move, 0 to 0.1.
+        microstructure_noise: Standard deviation of the second shock of the price update, as a multiple of `volatility`.
+        spread: Relative bid-ask spread (> 0): best bid and ask are mid * (1 -/+ spread / 2).
+        fill_model: How intensity becomes a probability per tick: "poisson" 1 - exp(-lambda), "linear" min(1, lambda).
+        arrival_intensity: A, the intensity of fills at distance 0, per tick and side (>= 0).
+        fill_decay: kappa, the decay of the intensity A * exp(-kappa * distance) per half-spread (> 0).
+        maker_fee_bps: Fee on resting fills in basis points of the value traded; negative is a rebate.
+        taker_fee_bps: Fee on crossing orders in basis points of the value traded.
+        inventory_limit: Largest absolute inventory in units (>= 1).
+        initial_cash: Cash at tick 0 (> 0).
+        inventory_penalty: Charge on inventory^2 per tick, in half-spreads at the initial price (>= 0). Relative, so
+            that the problem is the same at every price level; `phi` is the same number in currency.
+        horizon: Ticks per episode (>= 1).
+        window: Prices in the rolling window, the current one included (>= 2).
+        offset_low: Offset that an action just above -1 asks for (>= -1, which is the opposite touch).
+        offset_high: Offset that an action just below +1 asks for (> offset_low).
+
+    Raises:
+        ValueError: A value is outside its range; the message names the parameter, the value and what is allowed.
+        TypeError: A value is not of its parameter's type.
+    """
+
+    symbol: str = "BTC-USDT"
+    tick_s: float = 0.01
+    initial_price: float = 100.0
+    price_model: PriceModel = "geometric"
+    price_steps: PriceSteps = "gaussian"
+    volatility: float = 0.002
+    microstructure_noise: float = 0.1
+    spread: float = 0.0005
+    fill_model: FillModel = "poisson"
+    arrival_intensity: float = 1.0
+    fill_decay: float = 0.5
+    maker_fee_bps: float = 0.0
+    taker_fee_bps: float = 1.0
+    inventory_limit: int = 10
+    initial_cash: float = 10_000.0
+    inventory_penalty: float = 0.008
+    horizon: int = 1_000
+    window: int = 50
+    offset_low: float = -1.0
+    offset_high: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Check every field, and what they must satisfy together."""
+        if not isinstance(self.symbol, str):
+            raise TypeError(f"symbol must be a string, got {self.symbol!r}")
+        for name, choice in _CHOICES.items():
+            if getattr(self, name) not in get_args(choice):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(choice))}, got {getattr(self, name)!r}")
+        for name in _BOUNDS:
+            object.__setattr__(self, name, _checked_number(name, getattr(self, name)))
+        if self.offset_high <= self.offset_low:
+            raise ValueError(f"offset_high must be above offset_low = {self.offset_low}, got {self.offset_high}")
+        largest_move = self.volatility * (1 + self.microstructure_noise) * _LARGEST_NORMAL
+        if self.price_model == "geometric" and largest_move >= 1:
+            raise ValueError(
+                "volatility * (1 + microstructure_noise) must be below "
+                f"{1 / _LARGEST_NORMAL:.4f} so that no price can become negative, got "
+                f"volatility={self.volatility}, microstructure_noise={self.microstructure_noise}"
+            )
+
+    @property
+    def half_spread(self) -> float:
+        """Half the bid-ask spread at the initial price, in quote currency."""
+        return self.initial_price * self.spread / 2
+
+    @property
+    def phi(self) -> float:
+        """Inventory penalty in quote currency per unit^2 per tick."""
+        return self.inventory_penalty * self.half_spread
+
+    @property
+    def nominal_volatility(self) -> float:
+        """Standard deviation of one tick's relative price move, both shocks together."""
+        return self.volatility * math.hypot(1.0, self.microstructure_noise)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary of plain Python values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build parameters from a mapping; absent fields keep their defaults.
+
+        Raises:
+            ValueError: A key is not a parameter; the message proposes the nearest name.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                near = difflib.get_close_matches(str(key), names, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; the parameters are {', '.join(names)}"
+                raise ValueError(f"{key!r} is not a parameter of EnvParams{hint}")
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """Return the parameters as one line of JSON; `from_json` is the exact inverse."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Build parameters from `to_json`'s text.
+
+        Raises:
+            ValueError: The text is not a JSON object of known parameters.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"parameters must be a JSON object, got {type(values).__name__}")
+        return cls.from_dict(values)
+
+    @classmethod
+    def preset(cls, name: str) -> "EnvParams":
+        """Return one of the named markets in `PRESETS`.
+
+        Raises:
+            ValueError: There is no preset of that name.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+        return PRESETS[name]
+
+
+def as_params(params: EnvParams | Mapping[str, Any] | None) -> EnvParams:
+    """Accept what `gym.make(..., params=)` accepts: an EnvParams, its dictionary (from a JSON spec), or None."""
+    if params is None:
+        return EnvParams()
+    if isinstance(params, EnvParams):
+        return params
+    if isinstance(params, Mapping):
+        return EnvParams.from_dict(params)
+    raise TypeError(f"params must be an EnvParams, a mapping of its fields or None, got {type(params).__name__}")
+
+
+def _checked_number(name: str, value: Any) -> float | int:
+    """Return `value` as int or float, as the parameter wants, or raise naming it, the value and what is allowed."""
+    low, low_allowed, high = _BOUNDS[name]
+    integer = name in _INTEGERS
+    try:
+        number = float(value) if not isinstance(value, (bool, str, bytes)) else None
+    except (TypeError, ValueError):
+        number = None
+    if number is None or (integer and math.isfinite(number) and number != int(number)):
+        raise TypeError(f"{name} must be {'an integer' if integer else 'a number'}, got {value!r}")
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    if number < low or (number == low and not low_allowed):
+        raise ValueError(f"{name} must be {'at least' if low_allowed else 'greater than'} {low:g}, got {value!r}")
+    if number > high:
+        raise ValueError(f"{name} must be at most {high:g}, got {value!r}")
+    return int(number) if integer else number
+
+
+PRESETS: Mapping[str, EnvParams] = MappingProxyType(
+    {
+        "default": EnvParams(),
+        # The article's own figures charge the spread alone.
+        "article": EnvParams(taker_fee_bps=0.0),
+    }
+)

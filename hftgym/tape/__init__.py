@@ -1,0 +1,7 @@
+"""Recorded ticks: the `Tape` type and the readers that fill it."""
+
+from hftgym.tape.reading import read_tape
+from hftgym.tape.report import Findings, TapeError, TapeReport
+from hftgym.tape.types import NO_TIME, Quotes, Tape, Trades
+
+__all__ = ["NO_TIME", "Findings", "Quotes", "Tape", "TapeError", "TapeReport", "Trades", "read_tape"]

@@ -1,0 +1,73 @@
+"""What a reader found in a file: counts, oddities and the error it raises."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+KEPT = 20  # places kept of every kind of finding; the count is always complete
+_SHOWN = 3  # of these, the ones that fit a printed report
+GAP_S = 1.0  # a silence of the quotes longer than this is reported
+
+
+class TapeError(ValueError):
+    """A recording that cannot be read; the message names the file, the place and the way out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """One kind of oddity.
+
+    Attributes:
+        count: How often it occurs in the whole file.
+        first: The first 20 as (line number counted from 1, what was found).
+    """
+
+    count: int
+    first: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapeReport:
+    """What became of every line of a file: nothing is repaired or dropped without being counted here.
+
+    Attributes:
+        path: The file.
+        lines: Lines in the file.
+        quotes: Rows in the tape's quotes.
+        trades: Rows in the tape's trades.
+        ignored: Well-formed lines that are neither, counted by name (depth updates, replies, other symbols).
+        bad_lines: Lines that could not be read, with the reason.
+        crossed_quotes: Quotes with bid >= ask; they are kept.
+        backwards: Lines whose local time is before the previous one's; they are kept, in the order of the file.
+        gaps: More than 1 s of local time between two consecutive quotes; the line is the one after the gap.
+    """
+
+    path: Path
+    lines: int
+    quotes: int
+    trades: int
+    ignored: Mapping[str, int]
+    bad_lines: Findings
+    crossed_quotes: Findings
+    backwards: Findings
+    gaps: Findings
+
+    def __str__(self) -> str:
+        return "\n".join((f"{self.path.name}: {self.lines:,} lines", *self._body()))
+
+    def _body(self) -> Iterator[str]:
+        yield f"{self.quotes:>12,}  quotes"
+        yield f"{self.trades:>12,}  trades"
+        names = ", ".join(f"{count:,} {name}" for name, count in self.ignored.items())
+        yield f"{sum(self.ignored.values()):>12,}  ignored{': ' if names else ''}{names}"
+        for label, findings in (
+            ("bad lines", self.bad_lines),
+            ("crossed quotes (bid >= ask), kept", self.crossed_quotes),
+            ("steps back in local time, kept", self.backwards),
+            (f"gaps of more than {GAP_S:g} s between quotes", self.gaps),
+        ):
+            yield f"{findings.count:>12,}  {label}"
+            shown = findings.first[:_SHOWN]
+            yield from (f"{'':14}line {line:,}: {what}" for line, what in shown)
+            if findings.count > len(shown):
+                yield f"{'':14}… and {findings.count - len(shown):,} more"
