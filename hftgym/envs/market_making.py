@@ -105,9 +105,7 @@ class MarketMakingEnv(gym.Env[np.ndarray, np.ndarray]):
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012 (gymnasium's)
     _spec: ClassVar[EnvSpec | None] = None
 
-    def __init__(
-        self, *, params: EnvParams | Mapping[str, Any] | None = None, render_mode: str | None = None
-    ) -> None:
+    def __init__(self, *, params: EnvParams | Mapping[str, Any] | None = None, render_mode: str | None = None) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(
                 f"render_mode must be one of {', '.join(self.metadata['render_modes'])} or None, got {render_mode!r}"

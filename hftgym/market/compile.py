@@ -1,5 +1,6 @@
 """How the market is compiled: two decorators, and a disk cache that notices an edit in any file of the kernel."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +22,10 @@ def formula(function: Callable[..., Any]) -> Any:
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile an outermost function, without the GIL, and keep its machine code on disk for the next process."""
     compiled = numba.njit(nogil=True, **_OPTIONS)(function)
-    try:
-        # numba offers no public way to choose the stamp of its cache: test_compile.py fails if this one stops working.
+    # RuntimeError: nowhere to write (read-only install and no home folder), so every process compiles for itself.
+    with contextlib.suppress(RuntimeError):
+        # numba offers no public way to choose the stamp of its cache; test_compile.py fails if this one stops working.
         compiled._cache = _KernelCache(function)
-    except RuntimeError:  # nowhere to write (read-only install and no home folder): compile in every process
-        pass
     return compiled
 
 

@@ -84,22 +84,32 @@ def draw_lane(f, n, lane, p):
 
 
 @formula
-def tick_lane(f, n, lane, p):
-    """Run one simulated tick on drawn numbers."""
-    s = load(f, n, lane)
-    market = simulated(
-        s.mid,
+def tick_lane(f, n, lane, p, market):
+    """Run one tick on what the market does, wherever that comes from."""
+    after, outcome, features = tick(
+        load(f, n, lane),
+        p,
+        market,
+        f[at.ACTION_BID * n + lane],
+        f[at.ACTION_ASK * n + lane],
+        f[at.LEAVING * n + lane],
+        f[at.OLDEST * n + lane],
+    )
+    store_state(f, n, lane, after)
+    store_outcome(f, n, lane, outcome, features, after.mid, market.next_half_spread)
+
+
+@formula
+def simulated_lane(f, n, lane, p):
+    """Return the Market that the drawn numbers make."""
+    return simulated(
+        f[at.MID * n + lane],
         f[at.Z_PRICE * n + lane],
         f[at.Z_NOISE * n + lane],
         f[at.REACH_BID * n + lane],
         f[at.REACH_ASK * n + lane],
         p,
     )
-    after, outcome, features = tick(
-        s, p, market, f[at.ACTION_BID * n + lane], f[at.ACTION_ASK * n + lane], f[at.LEAVING * n + lane], f[at.OLDEST * n + lane]
-    )
-    store_state(f, n, lane, after)
-    store_outcome(f, n, lane, outcome, features, after.mid, market.next_half_spread)
 
 
 @formula

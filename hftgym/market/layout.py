@@ -72,8 +72,8 @@ class Market(NamedTuple):
     """What the outside world does in one tick: simulated, or read from a tape."""
 
     half_spread: float  # now, quote currency
-    reach_bid: float  # how far below the mid this tick's sell orders trade, in half-spreads
-    reach_ask: float  # how far above the mid this tick's buy orders trade, in half-spreads
+    low: float  # the lowest price at which this tick's sell orders trade; a resting bid at or above it is filled
+    high: float  # the highest price at which this tick's buy orders trade
     next_mid: float
     next_half_spread: float
 

@@ -47,11 +47,18 @@ def room(inventory, side, p):
 
 
 @formula
-def execution(price, side, mid, half_spread, reached, size):
-    """Return (units traded, price paid or received, 1.0 if as taker) of one quote; the price is 0 without a trade."""
-    touch = mid + side * half_spread
+def execution(price, side, touch, extreme, size):
+    """Return (units traded, price paid or received, 1.0 if as taker) of one quote; the price is 0 without a trade.
+
+    Args:
+        price: The quote.
+        side: +1 for a bid, -1 for an ask.
+        touch: The opposite best price; a quote at or beyond it takes.
+        extreme: The furthest price at which the market orders of this tick trade on this side.
+        size: Units, 0 where the inventory limit leaves no room.
+    """
     taker = side * (price - touch) >= 0.0
-    resting = side * (mid - price) <= reached * half_spread
+    resting = side * (price - extreme) >= 0.0
     trades = (taker | resting) & (size > 0.0)
     at = touch if taker else price
     return (size if trades else 0.0), (at if trades else 0.0), (1.0 if taker else 0.0)

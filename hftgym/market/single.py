@@ -9,14 +9,15 @@ import math
 import numpy as np
 
 from hftgym.market import layout as at
-from hftgym.market.compile import kernel
+from hftgym.market.compile import formula, kernel
 from hftgym.market.features import N_FEATURES
-from hftgym.market.lane import anchor_due, anchor_lane, draw_lane, reset_lane, tick_lane, unpack
-from hftgym.market.layout import N_FIELDS, Params, pack
+from hftgym.market.lane import anchor_due, anchor_lane, draw_lane, reset_lane, simulated_lane, tick_lane, unpack
+from hftgym.market.layout import N_FIELDS, Market, Params, pack
 from hftgym.params import EnvParams
 
 _PARAMS = 1
 FIELDS_AT = _PARAMS + len(Params._fields)
+_HALF_SPREAD = _PARAMS + Params._fields.index("half_spread")
 _RING_AT = FIELDS_AT + N_FIELDS
 
 
@@ -34,16 +35,47 @@ def set_seed(memory: np.ndarray, seed: int) -> None:
     memory[FIELDS_AT + at.EPISODE] = -1.0
 
 
-@kernel
-def reset_single(memory, observation, ticks, inventory):
-    """Start the next episode and write its first observation."""
+@formula
+def _start(memory, observation, mid, half_spread, ticks, inventory):
     p = unpack(memory[_PARAMS:FIELDS_AT])
     f = memory[FIELDS_AT:_RING_AT]
     f[at.EPISODE] += 1.0
-    reset_lane(f, 1, 0, p, p.initial_price, p.initial_price * p.half_spread, ticks, inventory)
-    memory[_RING_AT + int(memory[0])] = p.initial_price
+    reset_lane(f, 1, 0, p, mid, half_spread, ticks, inventory)
+    memory[_RING_AT + int(memory[0])] = mid
     for i in range(N_FEATURES):
         observation[i] = f[at.FEATURE + i]
+
+
+@formula
+def _turn_ring(memory, window):
+    """Move the head on, fetch the two prices that the window needs, and return the head."""
+    f = memory[FIELDS_AT:_RING_AT]
+    ring = memory[_RING_AT:]
+    head = int(memory[0]) + 1
+    head = 0 if head == window else head
+    memory[0] = head
+    f[at.LEAVING] = ring[head]
+    f[at.OLDEST] = ring[head + 1 if head + 1 < window else 0]
+    return head
+
+
+@formula
+def _finish(memory, observation, head, window):
+    """Keep the new price, measure the sums anew when that is due, and write the observation."""
+    f = memory[FIELDS_AT:_RING_AT]
+    ring = memory[_RING_AT:]
+    ring[head] = f[at.MID]
+    if anchor_due(f, 1, 0, window):
+        anchor_lane(f, 1, 0, ring, head, window)
+    for i in range(N_FEATURES):
+        observation[i] = f[at.FEATURE + i]
+
+
+@kernel
+def reset_single(memory, observation, ticks, inventory):
+    """Start the next episode and write its first observation."""
+    mid = memory[_PARAMS]
+    _start(memory, observation, mid, mid * memory[_HALF_SPREAD], ticks, inventory)
 
 
 @kernel
@@ -52,22 +84,33 @@ def step_single(memory, action, observation):
     bid, ask = float(action[0]), float(action[1])
     if not ((abs(bid) <= 1.0) & (abs(ask) <= 1.0)):
         return math.nan, False
+    window = memory.size - _RING_AT
     p = unpack(memory[_PARAMS:FIELDS_AT])
     f = memory[FIELDS_AT:_RING_AT]
-    ring = memory[_RING_AT:]
-    window = ring.size
-    head = int(memory[0]) + 1
-    head = 0 if head == window else head
-    memory[0] = head
+    head = _turn_ring(memory, window)
     f[at.ACTION_BID] = bid
     f[at.ACTION_ASK] = ask
-    f[at.LEAVING] = ring[head]
-    f[at.OLDEST] = ring[head + 1 if head + 1 < window else 0]
     draw_lane(f, 1, 0, p)
-    tick_lane(f, 1, 0, p)
-    ring[head] = f[at.MID]
-    if anchor_due(f, 1, 0, window):
-        anchor_lane(f, 1, 0, ring, head, window)
-    for i in range(N_FEATURES):
-        observation[i] = f[at.FEATURE + i]
+    tick_lane(f, 1, 0, p, simulated_lane(f, 1, 0, p))
+    _finish(memory, observation, head, window)
+    return f[at.REWARD], f[at.TERMINATED] != 0.0
+
+
+@kernel
+def reset_recorded(memory, observation, mid, half_spread):
+    """Start an episode at a recorded price."""
+    _start(memory, observation, mid, half_spread, 0.0, 0.0)
+
+
+@kernel
+def step_recorded(memory, action, observation, market):
+    """Run one tick on recorded market data; `market` holds the fields of `Market`. Actions as in the batch."""
+    window = memory.size - _RING_AT
+    p = unpack(memory[_PARAMS:FIELDS_AT])
+    f = memory[FIELDS_AT:_RING_AT]
+    head = _turn_ring(memory, window)
+    f[at.ACTION_BID] = action[0]
+    f[at.ACTION_ASK] = action[1]
+    tick_lane(f, 1, 0, p, Market(market[0], market[1], market[2], market[3], market[4]))
+    _finish(memory, observation, head, window)
     return f[at.REWARD], f[at.TERMINATED] != 0.0

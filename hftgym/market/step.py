@@ -33,10 +33,10 @@ def tick(s, p, market, action_bid, action_ask, leaving, oldest):
     # 2. Crossing quotes execute at the opposite touch (slippage: deeper, with size);
     # 3. resting quotes meet the market orders of this tick. The inventory limit cuts both.
     bought, bid_price, bid_taker = execution(
-        bid, 1.0, s.mid, market.half_spread, market.reach_bid, room(s.inventory, 1.0, p)
+        bid, 1.0, s.mid + market.half_spread, market.low, room(s.inventory, 1.0, p)
     )
     sold, ask_price, ask_taker = execution(
-        ask, -1.0, s.mid, market.half_spread, market.reach_ask, room(s.inventory, -1.0, p)
+        ask, -1.0, s.mid - market.half_spread, market.high, room(s.inventory, -1.0, p)
     )
 
     # 4. The mid moves. 5. (Trade-through: quotes that the new touch has passed are filled here.)
@@ -94,7 +94,7 @@ def tick(s, p, market, action_bid, action_ask, leaving, oldest):
 
 @formula
 def draw(seed_low, seed_high, episode, ticks, p):
-    """Return the random part of one simulated tick: (price normal, noise normal, reach of the bid, reach of the ask)."""
+    """Return what is random in one simulated tick: (price normal, noise normal, bid reach, ask reach)."""
     a, b, c, d = tick_block(seed_low, seed_high, episode, ticks)
     z_price, z_noise = normal_pair(a, b)
     return z_price, z_noise, reach(c, p), reach(d, p)
@@ -103,5 +103,8 @@ def draw(seed_low, seed_high, episode, ticks, p):
 @formula
 def simulated(mid, z_price, z_noise, reach_bid, reach_ask, p):
     """Return the Market of one simulated tick."""
+    half_spread = mid * p.half_spread
     moved = next_mid(mid, z_price, z_noise, p)
-    return Market(mid * p.half_spread, reach_bid, reach_ask, moved, moved * p.half_spread)
+    return Market(
+        half_spread, mid - reach_bid * half_spread, mid + reach_ask * half_spread, moved, moved * p.half_spread
+    )

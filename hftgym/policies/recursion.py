@@ -1,0 +1,387 @@
+"""The exact optimum of the market, and the exact value of any quotes, by backward recursion over (tick, inventory).
+
+One tick, in the order of `hftgym.market.step`, seen from inventory q with a value V after it: the bid fills with
+probability b and earns g_b, the ask with probability a and earns g_a, independently; the penalty is on the inventory
+after the fills. With W(q) = V(q) - phi q^2, U = W(q+1) - W(q) and D = W(q-1) - W(q), the value before the tick is
+
+    W(q) + b (g_b + U) + a (g_a + D) - a b (U + D).
+
+The mid is a martingale, so the inventory's gains have mean zero, and a quote in half-spreads earns in proportion to a
+price whose mean is the initial one: the price drops out. (Left out: ruin, and the floor of the arithmetic price.) What
+is optimal here is optimal among all policies that do not look at the price.
+
+Values are in half-spreads at the initial price inside, in quote currency outside. A quote is an offset in half-spreads
+from the mid, -1 for one that crosses the spread (an order at the opposite touch trades at once) and +inf for none.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hftgym.market.compile import formula, kernel
+from hftgym.observation import FEATURE_NAMES, N_FEATURES
+from hftgym.params import EnvParams, as_params
+from hftgym.policies.base import TOUCH, Policy, quote_of_action
+
+_COVERED = frozenset(
+    {
+        *("symbol", "tick_s", "initial_price", "price_model", "price_steps", "volatility", "microstructure_noise"),
+        *("spread", "fill_model", "arrival_intensity", "fill_decay", "maker_fee_bps", "taker_fee_bps"),
+        *("inventory_limit", "initial_cash", "inventory_penalty", "horizon", "window", "offset_low", "offset_high"),
+    }
+)
+_LARGEST_TABLE = 20_000_000  # states; three float64 tables of them are 480 MB
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The optimum of one market. Arrays are read-only; column j is the inventory j - inventory_limit.
+
+    Attributes:
+        value: Expected reward from tick t on, (T + 1, 2Q + 1) in quote currency.
+        bid_offset: Best bid, (T, 2Q + 1) in half-spreads from the mid; -1 crosses, +inf is withdrawn.
+        ask_offset: Best ask, likewise.
+    """
+
+    value: NDArray[np.float64]
+    bid_offset: NDArray[np.float64]
+    ask_offset: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Protect the arrays."""
+        for array in (self.value, self.bid_offset, self.ask_offset):
+            array.flags.writeable = False
+
+    @property
+    def optimum(self) -> float:
+        """J*, the expected reward of an episode that starts without inventory, in quote currency."""
+        return float(self.value[0, self.value.shape[1] // 2])
+
+
+class Flow(NamedTuple):
+    """Market orders as the recursion needs them."""
+
+    linear: bool
+    log_intensity: float  # ln A
+    decay: float  # kappa per half-spread
+    low: float  # range of resting offsets
+    high: float
+
+
+class Side(NamedTuple):
+    """What a fill on one side earns in half-spreads: `slope` times the offset plus `base` resting, `cross` crossing."""
+
+    slope: float
+    base: float
+    cross: float
+
+
+def solve(params: EnvParams | None = None) -> Solution:
+    """Return the optimal quotes and values of a market.
+
+    Raises:
+        ValueError: The market has a feature that the recursion does not cover, or too many states.
+    """
+    params = _covered(params)
+    horizon, limit = params.horizon, params.inventory_limit
+    value = np.zeros((horizon + 1, 2 * limit + 1))
+    bid, ask = np.empty((2, horizon, 2 * limit + 1))
+    _solve(_side(params, 1.0), _side(params, -1.0), _flow(params), params.inventory_penalty, value, bid, ask)
+    return Solution(value * params.half_spread, bid, ask)
+
+
+def value_table(params: EnvParams | None, bid_offset: ArrayLike, ask_offset: ArrayLike) -> NDArray[np.float64]:
+    """Return the exact value (T + 1, 2Q + 1), in quote currency, of quotes that depend on tick and inventory.
+
+    Args:
+        params: Market; None is the default one.
+        bid_offset: Half-spreads from the mid, (2Q + 1,) if the same in every tick or (T, 2Q + 1); -1 and below
+            crosses, +inf withdraws. A quote that could breach the inventory limit is not posted, whatever it says.
+        ask_offset: Likewise.
+
+    Raises:
+        ValueError: A table has another shape or holds a NaN, or the recursion does not cover the market.
+    """
+    params = _covered(params)
+    fills = [
+        _fills(name, offset, side, params)
+        for name, offset, side in (("bid_offset", bid_offset, 1.0), ("ask_offset", ask_offset, -1.0))
+    ]
+    value = np.zeros((params.horizon + 1, 2 * params.inventory_limit + 1))
+    _evaluate(*fills[0], *fills[1], params.inventory_penalty, value)
+    return value * params.half_spread
+
+
+def value_of(params: EnvParams | None, bid_offset: ArrayLike, ask_offset: ArrayLike) -> float:
+    """Return the exact J of quotes, in quote currency per episode without inventory at its start; see `value_table`."""
+    table = value_table(params, bid_offset, ask_offset)
+    return float(table[0, table.shape[1] // 2])
+
+
+def quotes_of(policy: Policy, params: EnvParams | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (bid, ask) offsets (T, 2Q + 1) that a policy quotes at every tick and inventory.
+
+    With `value_of` this is the exact value of any deterministic policy that looks at inventory and time alone; the
+    other features are shown as 0.
+    """
+    params = _covered(params)
+    horizon, limit = params.horizon, params.inventory_limit
+    observations = np.zeros((horizon, 2 * limit + 1, N_FEATURES), dtype=np.float32)
+    observations[..., FEATURE_NAMES.index("inventory")] = np.arange(-limit, limit + 1) / limit
+    observations[..., FEATURE_NAMES.index("time_left")] = 1.0 - 2.0 * np.arange(horizon)[:, None] / horizon
+    actions, _ = policy.predict(observations.reshape(-1, N_FEATURES))
+    quotes = quote_of_action(actions, params).reshape(horizon, 2 * limit + 1, 2)
+    return quotes[..., 0], quotes[..., 1]
+
+
+def best_constant(params: EnvParams | None = None) -> tuple[float, float]:
+    """Return (offset, J) of the best symmetric quote that never changes: half-spreads, quote currency per episode."""
+    params = _covered(params)
+    flow = _flow(params)
+    everywhere = np.ones(2 * params.inventory_limit + 1)
+
+    def worth(offset: float) -> float:
+        return value_of(params, offset * everywhere, offset * everywhere)
+
+    (offset,), best = maximise(worth, [(flow.low, flow.high)], points=61)
+    return offset, best
+
+
+def best_linear_skew(params: EnvParams | None = None) -> tuple[float, float, float]:
+    """Return (base, skew, J) of the best quotes base +/- skew q, limited to the offset range.
+
+    The bid rests at base + skew q and the ask at base - skew q half-spreads from the mid, q the inventory in units; J
+    is in quote currency per episode.
+    """
+    params = _covered(params)
+    flow = _flow(params)
+    inventory = np.arange(-params.inventory_limit, params.inventory_limit + 1)
+
+    def worth(base: float, skew: float) -> float:
+        bid, ask = (np.clip(base + side * skew * inventory, flow.low, flow.high) for side in (1.0, -1.0))
+        return value_of(params, bid, ask)
+
+    (base, skew), best = maximise(worth, [(flow.low, flow.high), (0.0, flow.high - flow.low)], points=25)
+    return base, skew, best
+
+
+def maximise(
+    function: Callable[..., float], ranges: Sequence[tuple[float, float]], *, points: int
+) -> tuple[tuple[float, ...], float]:
+    """Return (argument, maximum) by a grid, then a compass search from its best point down to steps of 1e-6."""
+    axes = [np.linspace(low, high, points) for low, high in ranges]
+    best = max(((function(*x), x) for x in itertools.product(*axes)), key=lambda pair: pair[0])
+    steps = np.array([axis[1] - axis[0] for axis in axes])
+    while steps.max() > 1e-6:
+        found = best
+        for i, sign in itertools.product(range(len(axes)), (1.0, -1.0)):
+            x = list(best[1])
+            x[i] = min(max(x[i] + sign * steps[i], ranges[i][0]), ranges[i][1])
+            found = max(found, (function(*x), tuple(x)), key=lambda pair: pair[0])
+        if found[0] > best[0]:
+            best = found
+        else:
+            steps /= 2
+    return tuple(float(x) for x in best[1]), best[0]
+
+
+def _covered(params: EnvParams | None) -> EnvParams:
+    """Return the parameters, or raise if the recursion would be wrong or too large for them."""
+    params = as_params(params)
+    for field in dataclasses.fields(params):
+        value = getattr(params, field.name)
+        # A parameter that this file does not know is a feature of the market that is off by default.
+        if field.name not in _COVERED and value != field.default:
+            raise ValueError(
+                f"the exact recursion does not cover {field.name}: it must be {field.default!r}, got {value!r}"
+            )
+    states = (params.horizon + 1) * (2 * params.inventory_limit + 1)
+    if states > _LARGEST_TABLE:
+        raise ValueError(
+            f"(horizon + 1) * (2 * inventory_limit + 1) must be at most {_LARGEST_TABLE} for the exact recursion, got "
+            f"horizon={params.horizon}, inventory_limit={params.inventory_limit}"
+        )
+    return params
+
+
+def _flow(params: EnvParams) -> Flow:
+    intensity = params.arrival_intensity
+    return Flow(
+        linear=params.fill_model == "linear",
+        log_intensity=math.log(intensity) if intensity > 0 else -math.inf,
+        decay=params.fill_decay,
+        # Just inside the touch a quote rests; on it, it crosses.
+        low=max(params.offset_low, math.nextafter(TOUCH, math.inf)),
+        high=params.offset_high,
+    )
+
+
+def _side(params: EnvParams, side: float) -> Side:
+    """Return what fills of the bid (+1) or the ask (-1) earn.
+
+    A fee of f on the traded price S (1 - side x offset x s/2), s the relative spread, is 2f/s - side x offset x f
+    half-spreads: a better price pays a smaller fee for a bid and a larger one for an ask.
+    """
+    maker, taker = params.maker_fee_bps * 1e-4, params.taker_fee_bps * 1e-4
+    return Side(
+        slope=1.0 + side * maker,
+        base=-2.0 * maker / params.spread,
+        cross=TOUCH * (1.0 + side * taker) - 2.0 * taker / params.spread,
+    )
+
+
+def _fills(
+    name: str, offset: ArrayLike, side: float, params: EnvParams
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the probability of a fill and its gain in half-spreads, each (1 or T, 2Q + 1), for one side's quotes."""
+    table = np.asarray(offset, dtype=np.float64)
+    columns = 2 * params.inventory_limit + 1
+    if table.shape not in ((columns,), (params.horizon, columns)):
+        raise ValueError(f"{name} must have the shape ({columns},) or ({params.horizon}, {columns}), got {table.shape}")
+    if np.isnan(table).any():
+        raise ValueError(f"{name} must hold offsets in half-spreads (-1 crosses, inf withdraws), got a NaN")
+    earns, flow = _side(params, side), _flow(params)
+    crosses, absent = table <= TOUCH, table == np.inf
+    rests = np.where(crosses | absent, 0.0, table)
+    intensity = np.exp(flow.log_intensity - flow.decay * rests)
+    resting = np.minimum(1.0, intensity) if flow.linear else -np.expm1(-intensity)
+    probability = np.atleast_2d(np.where(absent, 0.0, np.where(crosses, 1.0, resting)))
+    probability[:, -1 if side > 0 else 0] = 0.0  # no room at the limit
+    return probability, np.atleast_2d(np.where(crosses, earns.cross, earns.slope * rests + earns.base))
+
+
+@kernel
+def _evaluate(bid_fill, bid_gain, ask_fill, ask_gain, penalty, value):
+    """Fill `value` from its last row backwards, for given fill probabilities and gains."""
+    columns = value.shape[1]
+    limit = columns // 2
+    carried = np.empty(columns)
+    for t in range(value.shape[0] - 2, -1, -1):
+        row = t if bid_fill.shape[0] > 1 else 0
+        ask_row = t if ask_fill.shape[0] > 1 else 0
+        for j in range(columns):
+            carried[j] = value[t + 1, j] - penalty * (j - limit) ** 2
+        for j in range(columns):
+            up = carried[j + 1] - carried[j] if j + 1 < columns else 0.0
+            down = carried[j - 1] - carried[j] if j > 0 else 0.0
+            b, a = bid_fill[row, j], ask_fill[ask_row, j]
+            earned = b * (bid_gain[row, j] + up) + a * (ask_gain[ask_row, j] + down)
+            value[t, j] = carried[j] + earned - a * b * (up + down)
+
+
+@formula
+def _fill_probability(offset, flow):
+    intensity = math.exp(flow.log_intensity - flow.decay * offset)
+    if flow.linear:
+        return min(1.0, intensity)
+    return -math.expm1(-intensity)
+
+
+@formula
+def _best_resting(extra, slope, flow):
+    """Return the offset in [low, high] that maximises p(offset) (slope offset + extra).
+
+    The objective has one hump, so the free maximum is limited to the range. Poisson: with x = A exp(-kappa offset) the
+    condition of the maximum is ln x + expm1(x) / x = c, c = ln A + kappa extra / slope. The left side is convex and
+    rising in u = ln x, so Newton's method from above the root descends to it without a safeguard.
+    """
+    if flow.log_intensity == -math.inf:
+        return flow.high
+    if flow.linear:
+        free = max(1.0 / flow.decay - extra / slope, flow.log_intensity / flow.decay)
+    else:
+        c = flow.log_intensity + flow.decay * extra / slope
+        # expm1(x) / x is at least 1, and at least exp(x / 2): two bounds above the root.
+        u = c - 1.0
+        if c > math.e:
+            u = min(u, math.log(2.0 * math.log(c)))
+        step = 1.0
+        while step > 1e-9 * max(1.0, abs(u)):
+            x = math.exp(u)
+            ratio = math.expm1(x) / x if x > 1e-300 else 1.0
+            step = (u + ratio - c) / (1.0 + math.exp(x) - ratio)
+            u -= step
+        free = (flow.log_intensity - u) / flow.decay
+    return min(max(free, flow.low), flow.high)
+
+
+@formula
+def _respond(other, change, bend, side, flow, allowed):
+    """Return one side's best (offset, probability, gain per fill) when the other side fills with probability `other`.
+
+    `change` is the value of the unit that a fill moves, and `bend` = U + D what both fills together take back.
+    """
+    if not allowed:
+        return math.inf, 0.0, 0.0
+    moved = change - other * bend
+    offset = _best_resting(side.base + moved, side.slope, flow)
+    probability = _fill_probability(offset, flow)
+    gain = side.slope * offset + side.base
+    best = probability * (gain + moved)
+    if not best > 0.0:
+        offset, probability, gain, best = math.inf, 0.0, 0.0, 0.0
+    if side.cross + moved > best:
+        offset, probability, gain = -1.0, 1.0, side.cross
+    return offset, probability, gain
+
+
+@formula
+def _same(x, y):
+    return (x == y) | (abs(x - y) < 1e-9)
+
+
+@formula
+def _ascend(a, up, down, bid, ask, flow, can_buy, can_sell):
+    """Return (bid offset, ask offset, gain) once each side answers the other best, from an ask that fills with a."""
+    bid_offset = ask_offset = math.nan
+    gain = 0.0
+    for _ in range(60):
+        bid_before, ask_before = bid_offset, ask_offset
+        bid_offset, b, bid_gain = _respond(a, up, up + down, bid, flow, can_buy)
+        ask_offset, a, ask_gain = _respond(b, down, up + down, ask, flow, can_sell)
+        gain = b * (bid_gain + up) + a * (ask_gain + down) - a * b * (up + down)
+        if _same(bid_offset, bid_before) & _same(ask_offset, ask_before):
+            break
+    return bid_offset, ask_offset, gain
+
+
+@formula
+def _best_pair(up, down, bid, ask, flow, can_buy, can_sell):
+    """Return the (bid offset, ask offset, gain) that maximise the gain of one tick.
+
+    The two probabilities enter with one product, so a larger one always moves the other's best answer the same way:
+    answering in turn from no ask and from a sure ask ends in the two outermost pairs of mutual best answers. If they
+    are one, it is the maximum. If not (a heavy penalty, a large taker rebate), asks between them are tried: answering
+    never loses, so the nearest one to the maximum comes out above or within the square of its distance.
+    """
+    best = _ascend(0.0, up, down, bid, ask, flow, can_buy, can_sell)
+    for start in range(1, 102):
+        other = _ascend((102.0 - start) / 101.0, up, down, bid, ask, flow, can_buy, can_sell)
+        if (start == 1) & _same(best[0], other[0]) & _same(best[1], other[1]):
+            return best
+        if other[2] > best[2]:
+            best = other
+    return best
+
+
+@kernel
+def _solve(bid, ask, flow, penalty, value, bid_offset, ask_offset):
+    """Fill the tables from the last tick backwards."""
+    columns = value.shape[1]
+    limit = columns // 2
+    carried = np.empty(columns)
+    for t in range(value.shape[0] - 2, -1, -1):
+        for j in range(columns):
+            carried[j] = value[t + 1, j] - penalty * (j - limit) ** 2
+        for j in range(columns):
+            can_buy, can_sell = j + 1 < columns, j > 0
+            up = carried[j + 1] - carried[j] if can_buy else 0.0
+            down = carried[j - 1] - carried[j] if can_sell else 0.0
+            bid_offset[t, j], ask_offset[t, j], gain = _best_pair(up, down, bid, ask, flow, can_buy, can_sell)
+            value[t, j] = carried[j] + gain

@@ -1,0 +1,62 @@
+"""Print every speed and quality bar of the project: what was measured here, and what it has to be.
+
+Absolute rates hold for this machine alone; ratios come from one interleaved run and are worth more. Run it on an
+otherwise idle machine.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts.benchmarks import agents, environment
+from scripts.benchmarks.figure import Figure
+
+PARTS = {
+    "batch": environment.batch_figures,
+    "single": environment.single_figures,
+    "process": environment.process_figures,
+    "decision": agents.decision_figures,
+    "learning": agents.learning_figures,
+}
+
+
+def machine() -> str:
+    """Return the machine and the versions that the figures hold for."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "gymnasium", "onnxruntime"))
+    return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
+
+
+def main(parts: list[str]) -> Iterator[Figure]:
+    """Measure the named parts, or all of them."""
+    unknown = set(parts) - set(PARTS)
+    if unknown:
+        sys.exit(f"usage: benchmark.py [{' '.join(PARTS)}]; there is no part {', '.join(sorted(unknown))}")
+    for name in parts or PARTS:
+        yield from PARTS[name]()
+
+
+if __name__ == "__main__":
+    console = Console()
+    console.print(machine())
+    table = Table("figure", "measured", "bar", "", "note")
+    with console.status("measuring") as status:
+        for figure in main(sys.argv[1:]):
+            sign = "<=" if figure.lower_is_better else ">="
+            bar = f"{sign} {figure.bar:g} {figure.unit}" if figure.bar is not None else ""
+            verdict = {True: "[green]reached", False: "[red]missed", None: ""}[figure.reached]
+            table.add_row(figure.name, f"{figure.value:.4g} {figure.unit}", bar, verdict, figure.note)
+            status.update(f"measured {figure.name}")
+    console.print(table)

@@ -1,0 +1,120 @@
+"""Speed, memory and cold start of the environments."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium as gym
+
+import hftgym  # noqa: F401 (registers the ids)
+from scripts.benchmarks.figure import Figure, interleaved_seconds
+
+ENV_ID = "MarketMaking-v0"
+
+
+def batch_job(env_id: str, num_envs: int, steps: int) -> Callable[[], None]:
+    """Return a job that steps a vector env with prepared random actions."""
+    envs = gym.make_vec(env_id, num_envs=num_envs)
+    envs.reset(seed=0)
+    envs.action_space.seed(0)
+    actions = [envs.action_space.sample() for _ in range(8)]
+
+    def job() -> None:
+        for step in range(steps):
+            envs.step(actions[step % 8])
+
+    return job
+
+
+def single_job(env_id: str, steps: int) -> Callable[[], None]:
+    """Return a job that steps one environment through `gym.make`, resets included."""
+    env: Any = gym.make(env_id)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(101)]
+
+    def job() -> None:
+        env.reset()
+        for step in range(steps):
+            _, _, terminated, truncated, _ = env.step(actions[step % 101])
+            if terminated or truncated:
+                env.reset()
+
+    return job
+
+
+def batch_figures() -> Iterator[Figure]:
+    """Yield the batch's rates and its ratio to Gymnasium's own CartPole vector env."""
+    for num_envs in (1_024, 16_384):
+        steps = 8_000_000 // num_envs
+        seconds = interleaved_seconds({"ours": batch_job(ENV_ID, num_envs, steps)})
+        rate = num_envs * steps / seconds["ours"] / 1e6
+        yield Figure(name=f"batch, N = {num_envs:,}", value=rate, unit="M env-steps/s", bar=35.0)
+    num_envs, steps = 10_000, 400
+    seconds = interleaved_seconds(
+        {"ours": batch_job(ENV_ID, num_envs, steps), "cartpole": batch_job("CartPole-v1", num_envs, steps)}
+    )
+    rates = {name: num_envs * steps / value / 1e6 for name, value in seconds.items()}
+    yield Figure(
+        name="batch against CartPole-v1, N = 10,000",
+        value=rates["ours"] / rates["cartpole"],
+        unit="x its rate",
+        bar=1.3,
+        note=f"{rates['ours']:.1f} and {rates['cartpole']:.1f} M env-steps/s",
+    )
+
+
+def single_figures() -> Iterator[Figure]:
+    """Yield the single environment's ratio to CartPole-v1."""
+    steps = 20_000
+    seconds = interleaved_seconds({"ours": single_job(ENV_ID, steps), "cartpole": single_job("CartPole-v1", steps)})
+    micros = {name: value / steps * 1e6 for name, value in seconds.items()}
+    yield Figure(
+        name="single env against CartPole-v1",
+        value=micros["cartpole"] / micros["ours"],
+        unit="x its rate",
+        bar=3.0,
+        note=f"{micros['ours']:.2f} and {micros['cartpole']:.2f} us per step, resets and info included",
+    )
+
+
+_MEMORY = """
+import resource, gymnasium as gym, numpy as np, hftgym.envs
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+envs = gym.make_vec("MarketMaking-v0", num_envs=16_384)
+envs.reset(seed=0)
+for _ in range(60):
+    *_, info = envs.step(envs.action_space.sample())
+    dict(info)
+print(peak() - before)
+"""
+_COLD = """
+import time; start = time.perf_counter()
+import gymnasium as gym, hftgym
+env = gym.make("MarketMaking-v0")
+env.reset(seed=0)
+env.step(env.action_space.sample())
+print(time.perf_counter() - start)
+"""
+
+
+def _in_fresh_process(code: str) -> float:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def process_figures() -> Iterator[Figure]:
+    """Yield memory and cold start, each in processes of its own."""
+    yield Figure(
+        name="memory, N = 16,384, above the imports",
+        value=_in_fresh_process(_MEMORY),
+        unit="MB",
+        bar=200.0,
+        lower_is_better=True,
+    )
+    times = sorted(_in_fresh_process(_COLD) for _ in range(5))
+    yield Figure(
+        name="first step of a fresh process, cache warm", value=times[2], unit="s", bar=1.5, lower_is_better=True
+    )

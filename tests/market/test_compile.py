@@ -1,0 +1,97 @@
+"""The machine code: vectorised, and never older than the formulas it was made from."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+import hftgym
+from hftgym.market import batch
+from hftgym.market.compile import source_hash
+from hftgym.params import EnvParams
+
+PACKAGE = Path(hftgym.__file__).parent
+ONE_STEP = """
+import numpy as np
+from hftgym.envs import MarketMakingEnv
+from hftgym.market.single import step_single
+env = MarketMakingEnv()
+env.reset(seed=0)
+print(env.step(np.zeros(2, dtype=np.float32))[4]["mid"], sum(step_single.stats.cache_hits.values()))
+"""
+
+
+def run_in(folder, code=ONE_STEP):
+    env = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, env=env, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.slow
+def test_an_edited_formula_is_never_run_from_the_cache(tmp_path):
+    """Not even if the file keeps its size and its time, as files installed from a wheel can."""
+    shutil.copytree(PACKAGE, tmp_path / "hftgym", ignore=shutil.ignore_patterns("__pycache__"))
+    first, hits = run_in(tmp_path)
+    assert hits == "0"
+    assert run_in(tmp_path) == [first, "1"]
+
+    formula = tmp_path / "hftgym" / "market" / "price.py"
+    times = formula.stat()
+    text = formula.read_text()
+    changed = text.replace("p.sigma * z1 + p.sigma_noise * z2", "p.sigma * z1 - p.sigma_noise * z2")
+    assert changed != text
+    formula.write_text(changed)
+    os.utime(formula, ns=(times.st_atime_ns, times.st_mtime_ns))
+    second, hits = run_in(tmp_path)
+    assert hits == "0"
+    assert second != first
+
+
+@pytest.mark.slow
+def test_a_read_only_install_still_runs(tmp_path):
+    """Nowhere to write: every process compiles for itself."""
+    shutil.copytree(PACKAGE, tmp_path / "hftgym", ignore=shutil.ignore_patterns("__pycache__"))
+    blocked = """
+import numba.core.caching as caching
+def refuse(self):
+    raise OSError("read-only")
+for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator, caching.UserProvidedCacheLocator):
+    locator.ensure_cache_path = refuse
+caching.InTreeCacheLocatorFsAgnostic.ensure_cache_path = refuse
+"""
+    assert run_in(tmp_path, blocked + ONE_STEP)[1] == "0"
+
+
+def test_source_hash_sees_every_file(tmp_path):
+    for path in (PACKAGE / "market").glob("*.py"):
+        shutil.copy(path, tmp_path)
+    before = source_hash(tmp_path)
+    assert before == source_hash(PACKAGE / "market")
+    for path in tmp_path.glob("*.py"):
+        text = path.read_text()
+        path.write_text(text + "# \n")
+        assert source_hash(tmp_path) != before
+        path.write_text(text)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="counts x86 vector registers")
+def test_the_batch_is_vectorised():
+    """Vectorisation is a decision of the compiler: a formula that stops it costs a factor of ten."""
+    # Code from the cache cannot be inspected: compile once more.
+    fresh = numba.jit(**batch.step_tiles.targetoptions)(batch.step_tiles.py_func)
+    memory = batch.allocate(EnvParams(), 64)
+    outputs = np.empty((64, 8), np.float32), np.empty(64), np.empty((2, 64), np.bool_)
+    fresh(memory, 0, 1, 1, 50, 1, np.zeros((64, 2), np.float32), *outputs)
+    code = "".join(fresh.inspect_asm().values())
+    wide = {width: len(re.findall(rf"%{width}\d", code)) for width in ("xmm", "ymm", "zmm")}
+    assert max(wide["ymm"], wide["zmm"]) > 1_000, wide
+    # No formula calls into libm; a call in the middle of a loop ends its vectorisation.
+    assert not re.findall(r"\b(?:exp|log|sin|cos|pow|fmod|floor)@", code)

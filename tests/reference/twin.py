@@ -1,0 +1,124 @@
+"""The slow and obvious twin of the kernel: plain Python and numpy, one environment, no tricks. Nobody optimises it.
+
+It draws from the same Philox counters with its own implementation, uses libm for every function, computes every window
+from scratch, and decides fills by the textbook probability instead of the kernel's reach.
+"""
+
+import math
+
+import numpy as np
+
+from hftgym.params import EnvParams
+
+MASK = 0xFFFFFFFF
+
+
+def philox4x32(counter, key, rounds=10):
+    c, k = list(counter), list(key)
+    for _ in range(rounds):
+        product0, product1 = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(product1 >> 32) ^ c[1] ^ k[0], product1 & MASK, (product0 >> 32) ^ c[3] ^ k[1], product0 & MASK]
+        k = [(k[0] + 0x9E3779B9) & MASK, (k[1] + 0xBB67AE85) & MASK]
+    return c
+
+
+class Twin:
+    def __init__(self, params: EnvParams, seed: int) -> None:
+        self.p, self.seed, self.episode = params, seed, -1
+
+    def reset(self):
+        p = self.p
+        self.episode += 1
+        self.tick = 0
+        self.prices = [p.initial_price]
+        self.cash, self.inventory = p.initial_cash, 0.0
+        self.bought = self.sold = 0.0
+        return self.observation()
+
+    def draws(self):
+        a, b, c, d = philox4x32((self.tick, self.episode, 0, 0), (self.seed & MASK, self.seed >> 32))
+        radius = math.sqrt(-2 * math.log((a + 0.5) / 2**32))
+        angle = 2 * math.pi * b / 2**32
+        return radius * math.cos(angle), radius * math.sin(angle), (c + 0.5) / 2**32, (d + 0.5) / 2**32
+
+    def filled(self, distance, u):
+        if math.isinf(distance):
+            return False
+        intensity = self.p.arrival_intensity * math.exp(-self.p.fill_decay * distance)
+        if self.p.fill_model == "linear":
+            return u < min(1.0, intensity)
+        return 1 - u < 1 - math.exp(-intensity)
+
+    def trade(self, action, u, side):
+        """Return (units, price, fee)."""
+        p, mid = self.p, self.prices[-1]
+        half = mid * p.spread / 2
+        size = min(1.0, max(0.0, p.inventory_limit - side * self.inventory))
+        if action >= 1 or size == 0:
+            return 0.0, 0.0, 0.0
+        offset = p.offset_low + (action + 1) / 2 * (p.offset_high - p.offset_low)
+        price, touch = mid - side * offset * half, mid + side * half
+        if action <= -1 or side * (price - touch) >= 0:
+            return size, touch, size * touch * p.taker_fee_bps / 1e4
+        if self.filled(side * (mid - price) / half, u):
+            return size, price, size * price * p.maker_fee_bps / 1e4
+        return 0.0, 0.0, 0.0
+
+    def step(self, action):
+        p, mid = self.p, self.prices[-1]
+        z1, z2, u_bid, u_ask = self.draws()
+        self.bought, bid_price, bid_fee = self.trade(float(np.float32(action[0])), u_bid, 1.0)
+        self.sold, ask_price, ask_fee = self.trade(float(np.float32(action[1])), u_ask, -1.0)
+        equity_before = self.cash + self.inventory * mid
+
+        if p.price_steps == "binary":
+            z1, z2 = math.copysign(1, z1), math.copysign(1, z2)
+        base = mid if p.price_model == "geometric" else p.initial_price
+        new_mid = max(mid + base * p.volatility * (z1 + p.microstructure_noise * z2), 1e-6 * p.initial_price)
+
+        self.cash += self.sold * ask_price - self.bought * bid_price - bid_fee - ask_fee
+        self.inventory += self.bought - self.sold
+        self.prices.append(new_mid)
+        self.tick += 1
+        equity = self.cash + self.inventory * new_mid
+        half = new_mid * p.spread / 2
+        return self.observation(), {
+            "mid": new_mid,
+            "bid": new_mid - half,
+            "ask": new_mid + half,
+            "inventory": self.inventory,
+            "cash": self.cash,
+            "equity": equity,
+            "fill_bid": self.bought,
+            "fill_ask": self.sold,
+            "fees": bid_fee + ask_fee,
+            "spread_capture": self.bought * (mid - bid_price) + self.sold * (ask_price - mid),
+            "inventory_pnl": self.inventory * (new_mid - mid),
+            "reward": equity - equity_before - p.phi * self.inventory**2,
+            "terminated": self.tick >= p.horizon or equity <= 0,
+        }
+
+    def observation(self):
+        p = self.p
+        nominal = p.volatility * math.sqrt(1 + p.microstructure_noise**2)
+        zscore = volatility = momentum = last = 0.0
+        if len(self.prices) > 1 and nominal > 0:
+            last = (self.prices[-1] / self.prices[-2] - 1) / nominal
+        if len(self.prices) >= p.window:
+            window = np.array(self.prices[-p.window :])
+            if window.std() > 0:
+                zscore = (window[-1] - window.mean()) / window.std()
+            if nominal > 0:
+                volatility = np.std(window[1:] / window[:-1] - 1) / nominal - 1
+                momentum = (window[-1] / window[0] - 1) / (nominal * math.sqrt(p.window - 1))
+        values = [
+            self.inventory / p.inventory_limit,
+            1 - 2 * self.tick / p.horizon,
+            zscore / 5,
+            volatility,
+            last / 5,
+            momentum / 5,
+            self.bought,
+            self.sold,
+        ]
+        return np.clip(values, -1, 1)
