@@ -4,10 +4,11 @@
 >>> env = gym.make("MarketMaking-v0")
 """
 
-from hftgym.envs.registration import register_all as _register_all
+from hftgym.registration import register_all as _register_all
+from hftgym.observation import FEATURE_NAMES, FEATURES, OBS_VERSION
 from hftgym.params import PRESETS, EnvParams
 
 __version__ = "0.1.0"
-__all__ = ["PRESETS", "EnvParams", "__version__"]
+__all__ = ["FEATURES", "FEATURE_NAMES", "OBS_VERSION", "PRESETS", "EnvParams", "__version__"]
 
 _register_all()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from hftgym.market import layout as at
-from hftgym.market.features import N_FEATURES
 from hftgym.market.single import FIELDS_AT, allocate, reset_recorded, step_recorded
+from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 from hftgym.tape.measure import measured_params, quotes_at, tick_times
 from hftgym.tape.types import Tape

@@ -1,26 +1,25 @@
-"""Tables and paths to figures. Nothing here plays an environment, and nothing touches pyplot's global state.
+"""Tables and paths to figures. Nothing here plays an environment, and nothing touches pyplot's global state."""
 
-Every function returns a `matplotlib.figure.Figure`; `save` writes it as a PNG.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from matplotlib.lines import Line2D
 
 import hftgym
+from hftgym import panels
 from hftgym.evaluation import summarize
 from hftgym.rollout import Paths
-from hftgym.theme import DARK, MAX_POLICIES, Theme, font, style_axes
+from hftgym.theme import DARK, MAX_POLICIES, Theme, font, style_legend
+from hftgym.trace import Trace
+
+__all__ = ["comparison", "episode", "save"]
 
 _PIXELS_PER_INCH = 150
-# A policy whose figures reach further than this many times the middle one's leaves the frame, and is said to.
-_SQUASHES = 4.0
+_EDGE, _MIDDLE = 0.022, 0.522  # where text starts, as a share of the width
 
 
 def comparison(
@@ -31,10 +30,10 @@ def comparison(
     env_id: str = "MarketMaking-v0",
     theme: Theme = DARK,
 ) -> Figure:
-    """Return four panels: equity and inventory over the episode, where the PnL comes from, how it is distributed.
+    """Return four panels: equity and inventory along the episode, what J is made of, how the PnL is distributed.
 
     Args:
-        table: From `hftgym.evaluation.evaluate`; at most 8 policies, in the order of the picture.
+        table: From `hftgym.evaluation.evaluate` or `tabulate`; at most 8 policies, drawn in their order.
         paths: The paths of every policy in the table, from `hftgym.evaluation.play(..., paths=)`.
         tick_s: Seconds per tick.
         env_id: For the caption.
@@ -46,35 +45,62 @@ def comparison(
     summary = summarize(table)
     names = summary["policy"].to_list()
     if len(names) > MAX_POLICIES:
-        raise ValueError(f"a comparison shows at most {MAX_POLICIES} policies legibly, got {len(names)}")
+        raise ValueError(f"table must hold at most {MAX_POLICIES} policies to stay legible, got {len(names)}")
     for name in names:
         if name not in paths or not len(paths[name].pnl):
             raise ValueError(f"paths must hold at least one episode of policy {name!r}")
     colors = dict(zip(names, theme.policies, strict=False))
-    figure = _canvas(12.0, 8.6, theme)
-    left, right, high, low = 0.062, 0.555, 0.545, 0.115
-    label = 0.125  # room for the names of the policies
-    equity = figure.add_axes((left, high, 0.425, 0.305))
-    inventory = figure.add_axes((right, high, 0.425, 0.305))
-    parts = figure.add_axes((left + label - 0.03, low, 0.425 - label + 0.03, 0.325))
-    spread = figure.add_axes((right, low, 0.425, 0.325))
-    _equity(equity, names, paths, colors, tick_s, theme)
-    _inventory(inventory, names, paths, colors, tick_s, theme)
-    _parts(parts, summary, colors, theme)
-    _distribution(spread, table, names, colors, theme)
-    episodes, first = int(summary["episodes"].max()), int(table["seed"].min())  # pyright: ignore[reportArgumentType]
-    _heading(figure, f"{_count(len(names))} on the same {episodes:,} markets", names, colors, theme)
+    figure = _canvas(12.0, 9.0, theme)
+    # Left panels start at the heading's edge with their titles, right ones at 0.52.
+    top, bottom, height, wide = 0.525, 0.100, 0.290, 0.42
+    panels.equity(figure.add_axes((0.070, top, wide, height)), paths, colors, tick_s=tick_s, theme=theme)
+    panels.inventory(figure.add_axes((0.565, top, wide, height)), paths, colors, tick_s=tick_s, theme=theme)
+    panels.parts(figure.add_axes((0.142, bottom, 0.27, height)), summary, colors, theme=theme)
+    panels.distribution(figure.add_axes((0.565, bottom, wide, height)), table, colors, theme=theme)
+    for x, y, name, explained in (
+        (_EDGE, top, "Equity", "mean of all episodes, and the band that holds 90 % of them"),
+        (_MIDDLE, top, "Inventory carried", "root mean square over the episodes"),
+        (_EDGE, bottom, "What J is made of", ""),
+        (_MIDDLE, bottom, "PnL of one episode", "distribution;  bar: middle 90 %,  dot: mean"),
+    ):
+        figure.text(x, y + height + 0.040, name, color=theme.ink, va="center", **font(12, bold=True))
+        figure.text(x, y + height + 0.016, explained, color=theme.muted, va="center", **font(9))
+    _parts_legend(figure, bottom + height + 0.016, theme)
+    episodes, first = summary["episodes"][0], table["seed"][0]
+    policies = "One policy" if len(names) == 1 else f"{len(names)} policies"
+    figure.text(_EDGE, 0.960, f"{policies}, the same {episodes:,} episodes", **_heading(theme))
+    _legend(figure, colors, theme)
     _caption(
         figure,
-        f"{episodes:,} episodes per policy, seeds {first:,} to {first + episodes - 1:,}, the same for all · {env_id} · "
-        f"hftgym {hftgym.__version__} · simulated profits are not profits",
+        f"{episodes:,} episodes per policy, seeds {first:,} to {first + episodes - 1:,} for each   ·   {env_id}   ·   "
+        f"hftgym {hftgym.__version__}   ·   simulated profits are not profits",
         theme,
     )
     return figure
 
 
+def episode(trace: Trace, *, title: str = "", caption: str = "", theme: Theme = DARK) -> Figure:
+    """Return two panes: the price with every buy and sell at its price, and the equity below.
+
+    Args:
+        trace: From `hftgym.trace.trace_episode` or `trace_backtest`.
+        title: Heading; what the trace says of itself if empty.
+        caption: Line below the picture.
+        theme: `hftgym.theme.DARK` or `LIGHT`.
+    """
+    figure = _canvas(12.0, 6.8, theme)
+    price = figure.add_axes((0.075, 0.375, 0.905, 0.49))
+    equity = figure.add_axes((0.075, 0.110, 0.905, 0.235), sharex=price)
+    panels.trades(price, trace, theme=theme)
+    panels.account(equity, trace, theme=theme)
+    figure.text(_EDGE, 0.945, title or trace.label, **_heading(theme))
+    figure.text(0.98, 0.945, trace.result, color=theme.ink, va="center", ha="right", **font(10))
+    _caption(figure, caption, theme)
+    return figure
+
+
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as a PNG and return its path."""
+    """Write a figure as a PNG of 150 pixels per inch and return its path."""
     path = Path(path)
     figure.savefig(path, dpi=_PIXELS_PER_INCH, facecolor=figure.get_facecolor())
     return path
@@ -86,22 +112,42 @@ def _canvas(width: float, height: float, theme: Theme) -> Figure:
     return figure
 
 
-def _heading(figure: Figure, title: str, names: Sequence[str], colors: Mapping[str, str], theme: Theme) -> None:
-    figure.text(0.022, 0.955, title, color=theme.ink, va="center", **font(15, bold=True))
-    handles = [figure.add_artist(_swatch(colors[name])) for name in names]
-    for handle in handles:
-        handle.remove()
-    legend = figure.legend(
-        handles,
-        names,
-        loc="upper left",
-        bbox_to_anchor=(0.014, 0.938),
-        ncols=len(names),
-        frameon=False,
-        handlelength=1.1,
-        handletextpad=0.6,
-        columnspacing=1.8,
-        prop=font(10)["fontproperties"],
+def _heading(theme: Theme) -> dict[str, Any]:
+    return {"color": theme.ink, "va": "center", **font(16, bold=True)}
+
+
+def _legend(figure: Figure, colors: Mapping[str, str], theme: Theme) -> None:
+    style_legend(
+        figure.legend(
+            handles=[panels.swatch(color, name) for name, color in colors.items()],
+            loc="upper left",
+            bbox_to_anchor=(_EDGE - 0.009, 0.943),
+            ncols=len(colors),
+            handlelength=1.2,
+            handletextpad=0.6,
+            columnspacing=1.7,
+            prop=font(10)["fontproperties"],
+        ),
+        theme.ink,
     )
-    for text in legend.get_texts():
-        text.set_color(theme.ink)
+
+
+def _parts_legend(figure: Figure, y: float, theme: Theme) -> None:
+    parts = [panels.swatch(color, label) for color, label in zip(theme.parts, panels.PART_LABELS, strict=True)]
+    style_legend(
+        figure.legend(
+            handles=[*parts, Line2D([], [], linestyle="", marker="D", markersize=5, color=theme.ink, label="J")],
+            loc="center left",
+            bbox_to_anchor=(_EDGE - 0.009, y),
+            ncols=len(parts) + 1,
+            handlelength=0.9,
+            handletextpad=0.5,
+            columnspacing=1.2,
+            prop=font(9)["fontproperties"],
+        ),
+        theme.muted,
+    )
+
+
+def _caption(figure: Figure, text: str, theme: Theme) -> None:
+    figure.text(_EDGE, 0.022, text, color=theme.muted, va="center", **font(8.5))

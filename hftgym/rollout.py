@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from hftgym.envs.registration import IDS
+from hftgym.registration import IDS
 from hftgym.envs.vector import MarketMakingVectorEnv
 from hftgym.params import EnvParams
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.axis import YAxis
+from matplotlib.legend import Legend
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +82,8 @@ def font(size: float, *, bold: bool = False) -> dict[str, Any]:
     return {"fontproperties": properties}
 
 
-def style_axes(axes: Axes, theme: Theme, *, title: str = "", unit_x: str = "", unit_y: str = "") -> None:
-    """Give axes the look of the theme: quiet grid, no frame, title at the left."""
+def style_axes(axes: Axes, theme: Theme, *, unit_x: str = "", unit_y: str = "") -> None:
+    """Give axes the look of the theme: a quiet grid, no frame."""
     axes.set_facecolor(theme.panel)
     axes.set_axisbelow(True)
     axes.grid(visible=True, color=theme.grid, linewidth=0.8)
@@ -89,5 +92,16 @@ def style_axes(axes: Axes, theme: Theme, *, title: str = "", unit_x: str = "", u
     axes.tick_params(colors=theme.muted, length=0, labelsize=9, pad=5)
     axes.set_xlabel(unit_x, color=theme.muted, labelpad=6, **font(9))
     axes.set_ylabel(unit_y, color=theme.muted, labelpad=6, **font(9))
-    if title:
-        axes.set_title(title, loc="left", color=theme.ink, pad=10, **font(11, bold=True))
+
+
+def plain_numbers(axis: YAxis) -> None:
+    """Write prices and equity in full, with separators and round steps: no offset to add up in the head."""
+    axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+
+
+def style_legend(legend: Legend, color: str) -> None:
+    """Give a legend's text a colour and take its frame away."""
+    legend.set_frame_on(False)
+    for text in legend.get_texts():
+        text.set_color(color)

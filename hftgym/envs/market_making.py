@@ -1,7 +1,7 @@
 """The single environment."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,9 +11,9 @@ from gymnasium.error import ResetNeeded
 from hftgym.envs.checks import RESET_OPTIONS, checked_seed, json_spec, refuse_unknown_options, start_states
 from hftgym.envs.spaces import action_space, observation_space
 from hftgym.market import layout as at
-from hftgym.market.features import N_FEATURES
 from hftgym.market.layout import N_INFO
 from hftgym.market.single import FIELDS_AT, allocate, reset_single, set_seed, step_single
+from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams, as_params
 
 _FLOAT32 = np.dtype(np.float32)
@@ -103,7 +103,7 @@ class MarketMakingEnv(gym.Env[np.ndarray, np.ndarray]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012 (gymnasium's)
-    _spec: ClassVar[EnvSpec | None] = None
+    _spec: EnvSpec | None = None
 
     def __init__(self, *, params: EnvParams | Mapping[str, Any] | None = None, render_mode: str | None = None) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
@@ -120,13 +120,13 @@ class MarketMakingEnv(gym.Env[np.ndarray, np.ndarray]):
         self._chart: Any = None
 
     @property
-    def spec(self) -> EnvSpec | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def spec(self) -> EnvSpec | None:
         """The spec that `gym.make` built this from, with plain values only, so that it goes through JSON."""
         return self._spec
 
     @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = json_spec(spec)  # pyright: ignore[reportAttributeAccessIssue]
+    def spec(self, spec: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] (an attribute)
+        self._spec = json_spec(spec)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -3,7 +3,7 @@
 import numpy as np
 from gymnasium.spaces import Box
 
-from hftgym.market.features import FEATURES
+from hftgym.observation import FEATURES
 
 
 def action_space() -> Box:

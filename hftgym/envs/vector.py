@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
@@ -16,8 +16,8 @@ from hftgym.envs.info import BatchInfo
 from hftgym.envs.spaces import action_space, observation_space
 from hftgym.market import batch
 from hftgym.market import layout as at
-from hftgym.market.features import N_FEATURES
 from hftgym.market.layout import INFO_KEYS, LANES
+from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams, as_params
 
 
@@ -48,7 +48,7 @@ class MarketMakingVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
-    _spec: ClassVar[EnvSpec | None] = None
+    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -84,13 +84,13 @@ class MarketMakingVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._pool: ThreadPoolExecutor | None = None
 
     @property
-    def spec(self) -> EnvSpec | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def spec(self) -> EnvSpec | None:
         """The spec that `gym.make_vec` built this from, with plain values only, so that it goes through JSON."""
         return self._spec
 
     @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = json_spec(spec)  # pyright: ignore[reportAttributeAccessIssue]
+    def spec(self, spec: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] (an attribute)
+        self._spec = json_spec(spec)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

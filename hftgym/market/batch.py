@@ -12,7 +12,6 @@ import numpy as np
 
 from hftgym.market import layout as at
 from hftgym.market.compile import formula, kernel
-from hftgym.market.features import N_FEATURES
 from hftgym.market.lane import (
     anchor_add,
     anchor_due,
@@ -26,6 +25,7 @@ from hftgym.market.lane import (
     unpack,
 )
 from hftgym.market.layout import LANES, N_FIELDS, Params, pack
+from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
 _PARAMS_SIZE = 64
@@ -107,14 +107,8 @@ def write_outputs(f, newest, first, count, observations, rewards, flags):
         newest[lane] = f[at.MID * LANES + lane]
     for lane in range(count):
         row = observations[first + lane]
-        row[0] = f[(at.FEATURE + 0) * LANES + lane]
-        row[1] = f[(at.FEATURE + 1) * LANES + lane]
-        row[2] = f[(at.FEATURE + 2) * LANES + lane]
-        row[3] = f[(at.FEATURE + 3) * LANES + lane]
-        row[4] = f[(at.FEATURE + 4) * LANES + lane]
-        row[5] = f[(at.FEATURE + 5) * LANES + lane]
-        row[6] = f[(at.FEATURE + 6) * LANES + lane]
-        row[7] = f[(at.FEATURE + 7) * LANES + lane]
+        for k in range(N_FEATURES):
+            row[k] = f[(at.FEATURE + k) * LANES + lane]
     ended = 0.0
     for lane in range(count):
         rewards[first + lane] = f[at.REWARD * LANES + lane]

@@ -25,7 +25,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     # RuntimeError: nowhere to write (read-only install and no home folder), so every process compiles for itself.
     with contextlib.suppress(RuntimeError):
         # numba offers no public way to choose the stamp of its cache; test_compile.py fails if this one stops working.
-        compiled._cache = _KernelCache(function)
+        compiled._cache = _KernelCache(function)  # pyright: ignore[reportAttributeAccessIssue]
     return compiled
 
 
@@ -39,14 +39,16 @@ class _KernelCache(FunctionCache):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._cache_file = IndexDataCacheFile(
-            cache_path=self._cache_path, filename_base=self._impl.filename_base, source_stamp=source_hash()
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=source_hash(Path(function.__code__.co_filename)),
         )
 
 
-def source_hash(folder: Path = Path(__file__).parent) -> str:
-    """Return a hash over the names and the text of all Python files in `folder`."""
+def source_hash(*own: Path, package: Path = Path(__file__).parents[1]) -> str:
+    """Return a hash over all files that a kernel's machine code is made from: the market's, and the kernel's own."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in [*own, package / "observation.py", *sorted((package / "market").glob("*.py"))]:
         text = path.read_bytes()
         digest.update(f"{path.name} {len(text)} ".encode() + text)
     return digest.hexdigest()

@@ -3,23 +3,7 @@
 import math
 
 from hftgym.market.compile import formula
-from hftgym.observation import CLIP_SD, FEATURE_NAMES, FEATURES, N_FEATURES, OBS_VERSION, Feature
-
-# The table itself is numba-free, for policies that run where there is no compiler.
-__all__ = [
-    "CLIP_SD",
-    "FEATURES",
-    "FEATURE_NAMES",
-    "N_FEATURES",
-    "OBS_VERSION",
-    "Feature",
-    "clip",
-    "mean_std",
-    "observe",
-    "simple_return",
-    "slide",
-    "zscore",
-]
+from hftgym.observation import CLIP_SD
 
 # A variance below this share of the mean square is rounding, not movement.
 _ROUNDING = 1e-13

@@ -11,6 +11,7 @@ from hftgym.market.features import simple_return
 from hftgym.market.layout import N_FIELDS, Params, State
 from hftgym.market.matching import FAR
 from hftgym.market.step import draw, simulated, tick
+from hftgym.observation import N_FEATURES
 
 
 @formula
@@ -61,14 +62,8 @@ def store_outcome(f, n, lane, out, features, mid, half_spread):
     f[at.REWARD * n + lane] = out.reward
     f[at.TERMINATED * n + lane] = out.terminated
     f[at.TRUNCATED * n + lane] = out.truncated
-    f[(at.FEATURE + 0) * n + lane] = features[0]
-    f[(at.FEATURE + 1) * n + lane] = features[1]
-    f[(at.FEATURE + 2) * n + lane] = features[2]
-    f[(at.FEATURE + 3) * n + lane] = features[3]
-    f[(at.FEATURE + 4) * n + lane] = features[4]
-    f[(at.FEATURE + 5) * n + lane] = features[5]
-    f[(at.FEATURE + 6) * n + lane] = features[6]
-    f[(at.FEATURE + 7) * n + lane] = features[7]
+    for k in range(N_FEATURES):
+        f[(at.FEATURE + k) * n + lane] = features[k]
 
 
 @formula

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hftgym.observation import FEATURE_NAMES
 from hftgym.params import EnvParams
 
 LANES = 64
@@ -34,7 +35,7 @@ FIELDS = (
     *("tick", "age", "anchor", "sum_x", "sum_xx", "sum_r", "sum_rr"),
     *("seed_low", "seed_high", "episode"),
     *("action_bid", "action_ask", "z_price", "z_noise", "reach_bid", "reach_ask", "leaving", "oldest"),
-    *(f"feature_{i}" for i in range(8)),
+    *(f"feature_{name}" for name in FEATURE_NAMES),
 )
 _AT = {name: i for i, name in enumerate(FIELDS)}
 N_FIELDS = len(FIELDS)
@@ -50,7 +51,7 @@ SUM_X, SUM_XX, SUM_R, SUM_RR = _AT["sum_x"], _AT["sum_xx"], _AT["sum_r"], _AT["s
 SEED_LOW, SEED_HIGH, EPISODE = _AT["seed_low"], _AT["seed_high"], _AT["episode"]
 ACTION_BID, ACTION_ASK = _AT["action_bid"], _AT["action_ask"]
 Z_PRICE, Z_NOISE, REACH_BID, REACH_ASK = _AT["z_price"], _AT["z_noise"], _AT["reach_bid"], _AT["reach_ask"]
-LEAVING, OLDEST, FEATURE = _AT["leaving"], _AT["oldest"], _AT["feature_0"]
+LEAVING, OLDEST, FEATURE = _AT["leaving"], _AT["oldest"], _AT[f"feature_{FEATURE_NAMES[0]}"]
 
 
 class State(NamedTuple):

@@ -10,9 +10,9 @@ import numpy as np
 
 from hftgym.market import layout as at
 from hftgym.market.compile import formula, kernel
-from hftgym.market.features import N_FEATURES
 from hftgym.market.lane import anchor_due, anchor_lane, draw_lane, reset_lane, simulated_lane, tick_lane, unpack
 from hftgym.market.layout import N_FIELDS, Market, Params, pack
+from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
 _PARAMS = 1

@@ -71,14 +71,14 @@ caching.InTreeCacheLocatorFsAgnostic.ensure_cache_path = refuse
 
 
 def test_source_hash_sees_every_file(tmp_path):
-    for path in (PACKAGE / "market").glob("*.py"):
-        shutil.copy(path, tmp_path)
-    before = source_hash(tmp_path)
-    assert before == source_hash(PACKAGE / "market")
-    for path in tmp_path.glob("*.py"):
+    shutil.copytree(PACKAGE, tmp_path / "hftgym", ignore=shutil.ignore_patterns("__pycache__"))
+    own = tmp_path / "hftgym" / "policies" / "recursion.py"
+    before = source_hash(own, package=tmp_path / "hftgym")
+    assert before == source_hash(PACKAGE / "policies" / "recursion.py")
+    for path in [own, tmp_path / "hftgym" / "observation.py", *(tmp_path / "hftgym" / "market").glob("*.py")]:
         text = path.read_text()
         path.write_text(text + "# \n")
-        assert source_hash(tmp_path) != before
+        assert source_hash(own, package=tmp_path / "hftgym") != before
         path.write_text(text)
 
 

@@ -3,8 +3,8 @@ import pytest
 
 from hftgym.envs import MarketMakingEnv
 from hftgym.market import layout as at
-from hftgym.market.features import FEATURE_NAMES, FEATURES, N_FEATURES
 from hftgym.market.single import FIELDS_AT, allocate, reset_recorded, step_recorded
+from hftgym.observation import FEATURE_NAMES, FEATURES, N_FEATURES
 from hftgym.params import EnvParams
 
 QUIET = np.ones(2)
