@@ -12,7 +12,7 @@ from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from hftgym.rollout import Paths
-from hftgym.theme import Theme, font, plain_numbers, style_axes, style_legend
+from hftgym.theme import Theme, font, pane_title, plain_numbers, style_axes, style_legend
 from hftgym.trace import Trace
 
 # A policy that reaches further than this many times the middle one's reach leaves the frame, and is said to.
@@ -56,6 +56,7 @@ def parts(axes: Axes, summary: pl.DataFrame, colors: Mapping[str, str], *, theme
     """Draw what J is made of: one stacked bar per policy, gains to the right, and J with its interval on top."""
     style_axes(axes, theme, unit_x="quote currency per episode")
     rows = {row["policy"]: row for row in summary.iter_rows(named=True)}
+    beside = blended_transform_factory(axes.transAxes, axes.transData)
     reach: dict[str, tuple[float, float]] = {}
     for place, name in enumerate(colors):
         row, right, left = rows[name], 0.0, 0.0
@@ -68,7 +69,6 @@ def parts(axes: Axes, summary: pl.DataFrame, colors: Mapping[str, str], *, theme
         axes.plot([low, high], [place, place], color=theme.ink, linewidth=1.4, zorder=4, path_effects=outline)
         axes.plot(mean, place, "D", color=theme.ink, markersize=5, markeredgecolor=theme.panel, zorder=5)
         text = f"{_signed(mean, 2 if high - low < 2 else 1)} ±{(high - low) / 2:.{2 if high - low < 2 else 1}f}"
-        beside = blended_transform_factory(axes.transAxes, axes.transData)
         axes.text(1.04, place, text, transform=beside, color=theme.ink, va="center", **font(9))
         reach[name] = (min(left, low), max(right, high))
     axes.axvline(0, color=theme.muted, linewidth=0.9, zorder=3)
@@ -109,7 +109,8 @@ def distribution(axes: Axes, table: pl.DataFrame, colors: Mapping[str, str], *, 
 
 def trades(axes: Axes, trace: Trace, *, theme: Theme) -> None:
     """Draw the mid with a triangle at the time and price of every buy (up) and sell (down)."""
-    style_axes(axes, theme, unit_y=f"price ({trace.currency})")
+    style_axes(axes, theme)
+    pane_title(axes, f"price ({trace.currency})", theme)
     axes.tick_params(labelbottom=False)
     axes.plot(trace.time_s, trace.mid, color=theme.price, linewidth=1.3, zorder=2, label="mid")
     size = float(np.clip(9_000 / max(len(trace.buy_time_s) + len(trace.sell_time_s), 1), 9, 60))
@@ -139,13 +140,14 @@ def trades(axes: Axes, trace: Trace, *, theme: Theme) -> None:
         ),
         theme.muted,
     )
-    plain_numbers(axes.yaxis)
+    plain_numbers(axes.yaxis, intervals=9)
     axes.margins(x=0.01, y=0.07)
 
 
 def account(axes: Axes, trace: Trace, *, theme: Theme) -> None:
     """Draw the equity of one path."""
-    style_axes(axes, theme, unit_x="time (s)", unit_y=f"equity ({trace.currency})")
+    style_axes(axes, theme, unit_x="time (s)")
+    pane_title(axes, f"equity ({trace.currency})", theme)
     start = trace.equity[0]
     axes.axhline(start, color=theme.muted, linewidth=0.9, zorder=1)
     axes.fill_between(trace.time_s, start, trace.equity, color=theme.equity, alpha=0.10, linewidth=0)

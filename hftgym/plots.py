@@ -89,8 +89,8 @@ def episode(trace: Trace, *, title: str = "", caption: str = "", theme: Theme = 
         theme: `hftgym.theme.DARK` or `LIGHT`.
     """
     figure = _canvas(12.0, 6.8, theme)
-    price = figure.add_axes((0.075, 0.375, 0.905, 0.49))
-    equity = figure.add_axes((0.075, 0.110, 0.905, 0.235), sharex=price)
+    price = figure.add_axes((0.075, 0.395, 0.905, 0.465))
+    equity = figure.add_axes((0.075, 0.110, 0.905, 0.230), sharex=price)
     panels.trades(price, trace, theme=theme)
     panels.account(equity, trace, theme=theme)
     figure.text(_EDGE, 0.945, title or trace.label, **_heading(theme))

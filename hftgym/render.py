@@ -20,7 +20,7 @@ except ImportError as error:  # pragma: no cover (the tests need matplotlib them
     raise DependencyNotInstalled('matplotlib is not installed: pip install "hftgym[render]"') from error
 
 from hftgym.params import EnvParams
-from hftgym.theme import DARK, Theme, font, plain_numbers, style_axes
+from hftgym.theme import DARK, Theme, font, pane_title, plain_numbers, style_axes
 
 _SIZE = (960, 540)  # pixels, both even: video codecs ask for it
 _TICKS = 500  # shown
@@ -129,16 +129,18 @@ class _Panes:
         self._figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=theme.background)
         self._canvas = FigureCanvasAgg(self._figure)
         currency = params.symbol.rpartition("-")[2] or "quote currency"
-        self._price = self._figure.add_axes((0.085, 0.40, 0.90, 0.50))
-        self._account = self._figure.add_axes((0.085, 0.115, 0.90, 0.25))
-        style_axes(self._price, theme, unit_y=f"price ({currency})")
-        style_axes(self._account, theme, unit_x=f"tick ({params.tick_s:g} s)", unit_y=f"equity ({currency})")
+        self._price = self._figure.add_axes((0.100, 0.435, 0.885, 0.43))
+        self._account = self._figure.add_axes((0.100, 0.115, 0.885, 0.245))
+        style_axes(self._price, theme)
+        style_axes(self._account, theme, unit_x=f"tick of {params.tick_s:g} s")
+        pane_title(self._price, f"price ({currency})", theme)
+        pane_title(self._account, f"equity ({currency})", theme)
         self._price.tick_params(labelbottom=False)
         for axes in (self._price, self._account):
             plain_numbers(axes.yaxis)
         self._figure.text(0.022, 0.947, params.symbol, color=theme.ink, va="center", **font(12, bold=True))
         self._status = self._figure.text(0.985, 0.947, "", color=theme.ink, va="center", ha="right", **font(10))
-        fills = {"linestyle": "", "markersize": 6.5, "markeredgecolor": theme.panel, "markeredgewidth": 0.5}
+        fills = {"linestyle": "", "markersize": 5.5, "markeredgecolor": theme.panel, "markeredgewidth": 0.5}
         (self._mid,) = self._price.plot([], [], color=theme.price, linewidth=1.3)
         (self._buys,) = self._price.plot([], [], marker="^", color=theme.buy, **fills)
         (self._sells,) = self._price.plot([], [], marker="v", color=theme.sell, **fills)

@@ -94,10 +94,17 @@ def style_axes(axes: Axes, theme: Theme, *, unit_x: str = "", unit_y: str = "") 
     axes.set_ylabel(unit_y, color=theme.muted, labelpad=6, **font(9))
 
 
-def plain_numbers(axis: YAxis) -> None:
+def pane_title(axes: Axes, text: str, theme: Theme) -> None:
+    """Write what a pane shows above its left end, where numbers of any length leave it room."""
+    axes.annotate(
+        text, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", color=theme.muted, **font(9)
+    )
+
+
+def plain_numbers(axis: YAxis, *, intervals: int = 6) -> None:
     """Write prices and equity in full, with separators and round steps: no offset to add up in the head."""
     axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
-    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_locator(MaxNLocator(intervals, steps=[1, 2, 2.5, 5, 10]))
 
 
 def style_legend(legend: Legend, color: str) -> None:

@@ -110,7 +110,8 @@ class MarketMakingVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         lanes = self._masked(options)
         start = start_states(options, self.params, lanes.size)
         self._seed(seed, lanes)
-        self._pending = None if lanes.size == self.num_envs else self._pending
+        if self._pending is not None:  # who has just been reset has nothing left to wait for
+            self._pending = np.setdiff1d(self._pending, lanes)
         self._started = True
         observations = np.empty((self.num_envs, N_FEATURES), dtype=np.float32)
         batch.reset_lanes(self._memory, lanes, start, self._tiles, self.params.window, self._head)
@@ -197,7 +198,7 @@ class MarketMakingVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return values
 
     def _seed(self, seed: int | Sequence[int | None] | None, lanes: np.ndarray) -> None:
-        fields = batch.fields(self._memory, self.num_envs)
+        """Key the draws of the environments that are being reset."""
         if seed is None and not self._started:
             seed = int(self.np_random.integers(2**63))
         if seed is None:
@@ -205,18 +206,17 @@ class MarketMakingVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if isinstance(seed, (list, tuple, np.ndarray)):
             if len(seed) != self.num_envs:
                 raise ValueError(f"seed must hold one entry per environment ({self.num_envs}), got {len(seed)}")
-            seeds = [None if s is None else checked_seed(s) for s in seed]
+            lanes = np.array([lane for lane in lanes.tolist() if seed[lane] is not None], dtype=np.int64)
+            seeds = np.array([checked_seed(seed[lane]) for lane in lanes.tolist()], dtype=np.uint64)
         else:
             first = checked_seed(seed)
             super().reset(seed=first)
-            seeds = [(first + i) % 2**64 for i in range(self.num_envs)]
-        for lane in lanes.tolist():
-            one = seeds[lane]
-            if one is not None:
-                tile, place = divmod(lane, LANES)
-                fields[tile, at.SEED_LOW, place] = one & 0xFFFFFFFF
-                fields[tile, at.SEED_HIGH, place] = one >> 32
-                fields[tile, at.EPISODE, place] = -1.0
+            seeds = np.uint64(first) + lanes.astype(np.uint64)  # wraps at 2^64
+        fields = batch.fields(self._memory, self.num_envs)
+        tiles, places = np.divmod(lanes, LANES)
+        fields[tiles, at.SEED_LOW, places] = seeds & np.uint64(0xFFFFFFFF)
+        fields[tiles, at.SEED_HIGH, places] = seeds >> np.uint64(32)
+        fields[tiles, at.EPISODE, places] = -1.0
 
     def _masked(self, options: dict[str, Any] | None) -> np.ndarray:
         """Return the environments to reset."""

@@ -6,7 +6,7 @@ import pytest
 
 import hftgym  # noqa: F401 (registers)
 
-# mid, inventory, cash, sum of rewards, sum of the observation after 1, 10, 100 and 1,000 ticks of seed 2026 under the actions below.
+# Mid, inventory, cash, sum of rewards and sum of the observation after 1, 10, 100 and 1,000 ticks of seed 2026.
 GOLDEN = {
     1: (99.73946592388629, 0.0, 10000.0, 0.0, 0.73875892162323),
     10: (100.38262668063594, -1.0, 10100.149287430571, -0.2355392500640627, 2.949253559112549),

@@ -14,8 +14,8 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.utils.env_match import check_environments_match
 
 import hftgym
-from hftgym.registration import IDS, register_all
 from hftgym.market.layout import INFO_KEYS
+from hftgym.registration import IDS, register_all
 
 pytestmark = pytest.mark.parametrize("env_id", IDS)
 

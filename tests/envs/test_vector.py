@@ -126,6 +126,34 @@ def test_disabled_autoreset_obeys_the_mask():
     assert (info["mid"][~mask] != 100).all()
 
 
+def test_a_reset_by_mask_takes_the_place_of_the_autoreset():
+    envs = MarketMakingVectorEnv(3, params=EnvParams(horizon=4))
+    envs.reset(seed=0)
+    for _ in range(4):
+        envs.step(np.zeros((3, 2)))
+    envs.reset(options={"reset_mask": np.array([True, False, False])})
+    observations, rewards, *_ = envs.step(np.zeros((3, 2)))
+    assert observations[:, 1].tolist() == [0.5, 1, 1]  # the first has played a tick, the others have been reset
+    assert rewards[1:].tolist() == [0, 0]
+
+
+def test_seeds_wrap_and_mix():
+    envs, reference = MarketMakingVectorEnv(3), MarketMakingEnv()
+    envs.reset(seed=2**64 - 2)
+    ours = envs.step(np.zeros((3, 2)))[0]
+    for i, seed in enumerate((2**64 - 2, 2**64 - 1, 0)):
+        reference.reset(seed=seed)
+        assert (reference.step(np.zeros(2))[0] == ours[i]).all()
+    envs.reset(seed=5)
+    envs.reset(seed=[None, 77, None])  # the others go on to their second episode
+    ours = envs.step(np.zeros((3, 2)))[0]
+    reference.reset(seed=5)
+    reference.reset()
+    assert (reference.step(np.zeros(2))[0] == ours[0]).all()
+    reference.reset(seed=77)
+    assert (reference.step(np.zeros(2))[0] == ours[1]).all()
+
+
 def test_max_episode_steps_truncates():
     envs = gym.make_vec("MarketMaking-v0", num_envs=2, max_episode_steps=7, autoreset_mode="SameStep")
     envs.reset(seed=0)

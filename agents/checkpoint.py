@@ -1,0 +1,89 @@
+"""A checkpoint: everything that a run needs to go on as if it had never stopped.
+
+It is a Stable-Baselines3 file with one more member, so that `PPO.load` reads it too. Like every such file it holds
+pickled objects: resume your own runs only.
+"""
+
+import io
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+
+import hftgym
+from agents.run_folder import RunError, RunFolder, write_atomic
+from agents.vec_env import NativeVecEnv
+
+_STATE = "training_state.pkl"
+
+
+def model_bytes(model: PPO) -> bytes:
+    """Return the agent as the bytes of a Stable-Baselines3 file."""
+    buffer = io.BytesIO()
+    model.save(buffer)
+    return buffer.getvalue()
+
+
+def save_checkpoint(model: PPO, folder: RunFolder, *, keep: int) -> Path:
+    """Write a checkpoint of a model between two rollouts, and delete all but the newest `keep`.
+
+    Raises:
+        RunError: It cannot be written; earlier checkpoints are untouched.
+    """
+    state = {
+        "version": hftgym.__version__,
+        "env": model.get_env(),
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(),  # noqa: NPY002 (SB3 draws its batches from the global generator)
+    }
+    buffer = io.BytesIO(model_bytes(model))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(_STATE, pickle.dumps(state))
+    path = folder.checkpoint(model.num_timesteps)
+    write_atomic(path, buffer.getvalue())
+    folder.prune(keep)
+    return path
+
+
+def load_newest(folder: RunFolder) -> PPO | None:
+    """Return the model of the newest readable checkpoint, with its environments and generators; None without any.
+
+    A checkpoint that cannot be read is skipped with a RuntimeWarning that names it.
+
+    Raises:
+        RunError: There are checkpoints, but none of them can be read.
+    """
+    paths = folder.newest_first()
+    for path in paths:
+        try:
+            return _load(path)
+        except Exception as error:  # a damaged pickle can raise anything
+            reason = f"{type(error).__name__}: {error}"
+            warnings.warn(f"skipping the unreadable checkpoint {path} ({reason})", RuntimeWarning, stacklevel=2)
+    if paths:
+        raise RunError(
+            f"none of the {len(paths)} checkpoints in {folder.checkpoints} can be read: --overwrite starts again"
+        )
+    return None
+
+
+def _load(path: Path) -> PPO:
+    with zipfile.ZipFile(path) as archive:
+        # Before anything is unpickled: every member is as it was written.
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+        state: dict[str, Any] = pickle.loads(archive.read(_STATE))
+    if state["version"] != hftgym.__version__:
+        raise RunError(f"it was written by hftgym {state['version']}, this is {hftgym.__version__}")
+    env: NativeVecEnv = state["env"]
+    model = PPO.load(path, device="cpu")
+    model.set_env(env, force_reset=False)
+    torch.set_rng_state(state["torch"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    return model

@@ -1,0 +1,216 @@
+"""PPO on the native batch: `train` a configuration into a run folder, interrupt it at any moment, resume it exactly."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.utils import LinearSchedule
+
+from agents.callbacks import CheckpointCallback, MarketCallback, ProgressCallback, StopRequest
+from agents.checkpoint import load_newest, model_bytes, save_checkpoint
+from agents.ppo_config import DEFAULT_CONFIG, PPOConfig
+from agents.run_folder import RunError, RunFolder, write_atomic
+from agents.vec_env import NativeVecEnv
+
+__all__ = ["DEFAULT_CONFIG", "PPOConfig", "RunError", "TrainingInterrupted", "build_model", "make_env", "train"]
+
+# What may differ between the parts of one run: neither changes what has been learned so far.
+_MAY_CHANGE = ("total_timesteps", "checkpoint_every", "keep_checkpoints")
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during training, after everything has been saved.
+
+    Attributes:
+        model: Path of the model so far.
+        timesteps: Environment steps done.
+    """
+
+    def __init__(self, model: Path, timesteps: int) -> None:
+        super().__init__(
+            f"stopped after {timesteps:,} steps; the model so far is {model}; resume continues exactly here"
+        )
+        self.model, self.timesteps = model, timesteps
+
+
+def train(
+    config: PPOConfig,
+    run_dir: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    console: Console | None = None,
+) -> Path:
+    """Train an agent and return the path of its `model.zip`.
+
+    A run that was interrupted or killed and then resumed ends with the weights of one that was not, bit for bit. The
+    run keeps SB3's global generators (numpy's and torch's) for itself; torch's thread count is restored.
+
+    Args:
+        config: What to train.
+        run_dir: The run's folder: config.toml, command.txt, tb/, checkpoints/, model.zip.
+        resume: Continue the run in the folder; start one if there is none. A finished run is left as it is.
+        overwrite: Replace the run in the folder.
+        progress: Show a progress bar, or lines where the console is not a terminal.
+        console: Where progress is shown; None is standard error.
+
+    Raises:
+        TrainingInterrupted: Ctrl-C; a checkpoint and model.zip have been written.
+        RunError: The folder holds another run, files cannot be written or read, or the weights became infinite.
+    """
+    folder = RunFolder(Path(run_dir))
+    with _one_thread():
+        model = _resumed(config, folder) if resume and not overwrite else None
+        if model is None:
+            if not (resume and folder.config.exists()):
+                folder.create(overwrite=overwrite)
+            model = build_model(config, make_env(config))
+        _record(config, folder)
+        try:
+            if model.num_timesteps < config.total_timesteps:
+                _learn(
+                    model,
+                    config,
+                    folder,
+                    ProgressCallback(config.total_timesteps, console=console) if progress else None,
+                )
+        except OSError as error:  # TensorBoard's writer, for one
+            raise RunError(f"cannot write into {folder.path}: {error.strerror or error}") from error
+        write_atomic(folder.model, model_bytes(model))
+    return folder.model
+
+
+def make_env(config: PPOConfig) -> NativeVecEnv:
+    """Return the environments of a configuration."""
+    return NativeVecEnv(
+        config.env_id,
+        num_envs=config.num_envs,
+        params=config.params,
+        seed=config.seed,
+        training_reward=config.training_reward,
+        stagger=config.stagger,
+    )
+
+
+def build_model(config: PPOConfig, env: NativeVecEnv, *, schedule: Callable[[float], float] | None = None) -> PPO:
+    """Return an untrained agent.
+
+    Args:
+        config: The recipe.
+        env: Its environments.
+        schedule: Learning rate by the share of the budget that is left (1 to 0), instead of the configuration's.
+    """
+    model = PPO(
+        "MlpPolicy",
+        env,
+        learning_rate=schedule or LinearSchedule(config.learning_rate, config.final_learning_rate, 1.0),
+        n_steps=config.n_steps,
+        batch_size=config.batch_size,
+        n_epochs=config.n_epochs,
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+        clip_range=config.clip_range,
+        ent_coef=config.ent_coef,
+        vf_coef=config.vf_coef,
+        max_grad_norm=config.max_grad_norm,
+        policy_kwargs={
+            "net_arch": list(config.net_arch),
+            "activation_fn": torch.nn.Tanh,
+            "log_std_init": config.log_std_init,
+        },
+        stats_window_size=config.num_envs,
+        seed=config.seed,
+        device="cpu",
+    )
+    # An attribute of SB3's model travels inside its file: the export finds the market there.
+    model.hftgym_config = config.to_dict()  # pyright: ignore[reportAttributeAccessIssue]
+    return model
+
+
+def _learn(model: PPO, config: PPOConfig, folder: RunFolder, progress: ProgressCallback | None) -> None:
+    """Train to the end of the budget, or until Ctrl-C."""
+    env = model.get_env()
+    assert isinstance(env, NativeVecEnv)
+    stop = StopRequest()
+
+    def save() -> None:
+        save_checkpoint(model, folder, keep=config.keep_checkpoints)
+
+    checkpoints = CheckpointCallback(save, every=config.checkpoint_every, stop=stop)
+    callbacks = [checkpoints, MarketCallback(env), *([progress] if progress else [])]
+    model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
+    try:
+        with stop.from_ctrl_c():
+            # SB3 counts a continued budget from where it is.
+            model.learn(
+                config.total_timesteps - model.num_timesteps,
+                callback=CallbackList(callbacks),
+                reset_num_timesteps=False,
+            )
+    except ValueError as error:
+        raise _explained(error, model) from error
+    finally:
+        if progress is not None:
+            progress.close()
+        model.logger.close()
+    if checkpoints.stopped:
+        saved = load_newest(folder)
+        assert saved is not None
+        write_atomic(folder.model, model_bytes(saved))
+        raise TrainingInterrupted(folder.model, saved.num_timesteps)
+    save()
+
+
+def _resumed(config: PPOConfig, folder: RunFolder) -> PPO | None:
+    """Return the model to continue, or None if there is nothing to continue from."""
+    if not folder.config.exists():
+        return None
+    before = PPOConfig.from_toml(folder.config)
+    for field in dataclasses.fields(PPOConfig):
+        old, new = getattr(before, field.name), getattr(config, field.name)
+        if old != new and field.name not in _MAY_CHANGE:
+            raise RunError(
+                f"{folder.path} was started with {field.name} = {old!r}, so it cannot be resumed with {new!r}: "
+                "choose another name, or --overwrite"
+            )
+    model = load_newest(folder)
+    if model is not None:
+        model.hftgym_config = config.to_dict()  # pyright: ignore[reportAttributeAccessIssue]
+    return model
+
+
+def _record(config: PPOConfig, folder: RunFolder) -> None:
+    """Write down what runs, for whoever finds the folder later."""
+    write_atomic(folder.config, config.to_toml().encode())
+    before = folder.command.read_bytes() if folder.command.exists() else b""
+    write_atomic(folder.command, before + f"{shlex.join(sys.orig_argv)}\n".encode())
+
+
+def _explained(error: ValueError, model: PPO) -> Exception:
+    """Return an error that says what happened if the weights are not finite any more, and `error` otherwise."""
+    if all(bool(torch.isfinite(weights).all()) for weights in model.policy.parameters()):
+        return error
+    return RunError(
+        f"training diverged before step {model.num_timesteps:,}: a weight is not finite; "
+        "lower learning_rate or max_grad_norm"
+    )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: for nets of this size more only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

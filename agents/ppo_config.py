@@ -1,0 +1,183 @@
+"""The configuration of a PPO run: one frozen dataclass, read from TOML, written to TOML."""
+
+import dataclasses
+import difflib
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self, get_args
+
+from agents.vec_env import TrainingReward
+from hftgym import EnvParams
+
+DEFAULT_CONFIG = Path(__file__).parent / "configs" / "ppo.toml"
+
+# name -> (lowest, is the lowest itself allowed, highest allowed)
+_BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
+    {
+        "seed": (0, True, 2**32 - 1),
+        "total_timesteps": (1, True, 10**12),
+        "num_envs": (1, True, 2**20),
+        "n_steps": (1, True, 2**20),
+        "batch_size": (2, True, 2**30),
+        "n_epochs": (1, True, 1_000),
+        "learning_rate": (0.0, False, 1.0),
+        "final_learning_rate": (0.0, True, 1.0),
+        "gamma": (0.0, False, 1.0),
+        "gae_lambda": (0.0, True, 1.0),
+        "clip_range": (0.0, False, 10.0),
+        "ent_coef": (0.0, True, 1e3),
+        "vf_coef": (0.0, True, 1e3),
+        "max_grad_norm": (0.0, False, 1e6),
+        "log_std_init": (-10.0, True, 2.0),
+        "checkpoint_every": (1, True, 10**12),
+        "keep_checkpoints": (2, True, 1_000),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """Everything that decides what a PPO run learns; the same configuration gives the same weights, bit for bit.
+
+    Attributes:
+        env_id: Id of an environment with a native batch.
+        seed: Seed of the weights, of the exploration and of the market, 0 to 2^32 - 1.
+        total_timesteps: Budget in environment steps, over all environments; whole rollouts (num_envs * n_steps) are run
+            until it is reached.
+        num_envs: Environments stepped together.
+        n_steps: Steps per environment between two updates.
+        batch_size: Samples per gradient step; divides num_envs * n_steps.
+        n_epochs: Passes over the samples of a rollout.
+        learning_rate: Adam's step size at the start; it falls linearly with the steps done.
+        final_learning_rate: Step size at the end of the budget, at most learning_rate.
+        gamma: Discount per tick. Below 0.98 it costs optimum, at 1 it costs learning time.
+        gae_lambda: Decay of generalised advantage estimation (Schulman et al. 2016).
+        clip_range: PPO's limit on the change of an action's probability per update.
+        ent_coef: Weight of the entropy bonus.
+        vf_coef: Weight of the value loss.
+        max_grad_norm: Gradients are scaled down to this norm.
+        log_std_init: Log of the initial standard deviation of the exploration, in action units.
+        net_arch: Widths of the hidden tanh layers, of the policy and of the value function each.
+        training_reward: "martingale_free" leaves the inventory's gains from price moves out of the reward that is
+            learned from, which is unbiased where prices cannot be predicted and learns ten times faster; "raw" is the
+            environment's reward. The reward that is shown and judged is always the raw one.
+        stagger: Start the first episodes at random ticks.
+        checkpoint_every: Environment steps between checkpoints.
+        keep_checkpoints: How many of the newest checkpoints stay on disk (>= 2, in case one becomes unreadable).
+        params: The market and the task.
+
+    Raises:
+        ValueError: A value is outside its range; the message names the field, the value and what is allowed.
+        TypeError: A value is not of its field's type.
+    """
+
+    env_id: str
+    seed: int
+    total_timesteps: int
+    num_envs: int
+    n_steps: int
+    batch_size: int
+    n_epochs: int
+    learning_rate: float
+    final_learning_rate: float
+    gamma: float
+    gae_lambda: float
+    clip_range: float
+    ent_coef: float
+    vf_coef: float
+    max_grad_norm: float
+    log_std_init: float
+    net_arch: tuple[int, ...]
+    training_reward: TrainingReward
+    stagger: bool
+    checkpoint_every: int
+    keep_checkpoints: int
+    params: EnvParams
+
+    def __post_init__(self) -> None:
+        """Check every field, and what they must satisfy together."""
+        for name in _BOUNDS:
+            _check_number(name, getattr(self, name))
+        if not isinstance(self.env_id, str) or not self.env_id:
+            raise TypeError(f"env_id must be a Gymnasium id, got {self.env_id!r}")
+        if not isinstance(self.stagger, bool):
+            raise TypeError(f"stagger must be true or false, got {self.stagger!r}")
+        if not isinstance(self.params, EnvParams):
+            raise TypeError(f"params must be an EnvParams, got {type(self.params).__name__}")
+        if self.training_reward not in get_args(TrainingReward):
+            allowed = ", ".join(get_args(TrainingReward))
+            raise ValueError(f"training_reward must be one of {allowed}, got {self.training_reward!r}")
+        widths = self.net_arch
+        if not (isinstance(widths, tuple) and widths and all(type(w) is int and 1 <= w <= 4096 for w in widths)):
+            raise ValueError(f"net_arch must be one or more layer widths from 1 to 4096, got {widths!r}")
+        rollout = self.num_envs * self.n_steps
+        if rollout % self.batch_size:
+            raise ValueError(f"batch_size must divide num_envs * n_steps = {rollout}, got {self.batch_size}")
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"final_learning_rate must be at most learning_rate = {self.learning_rate}, "
+                f"got {self.final_learning_rate}"
+            )
+
+    @classmethod
+    def from_toml(cls, path: Path = DEFAULT_CONFIG) -> Self:
+        """Read a configuration; `dataclasses.replace` makes a variant.
+
+        Raises:
+            ValueError: The file is not TOML, lacks a field or has one that does not exist, or a value is outside its
+                range; the message names the file.
+        """
+        try:
+            with path.open("rb") as file:
+                values = tomllib.load(file)
+            values["params"] = EnvParams.from_dict(values.get("params", {}))
+            values["net_arch"] = tuple(values.get("net_arch", ()))
+            _check_names(cls, values)
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return {**dataclasses.asdict(self), "net_arch": list(self.net_arch), "params": self.params.to_dict()}
+
+    def to_toml(self) -> str:
+        """Return the configuration as TOML; `from_toml` reads it back exactly."""
+        values = self.to_dict()
+        params = values.pop("params")
+        lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+        return "\n".join([*lines, "", "[params]", *(f"{key} = {_toml(value)}" for key, value in params.items()), ""])
+
+
+def _check_number(name: str, value: Any) -> None:
+    """Raise unless `value` is a number of the field's type within its bounds."""
+    low, low_allowed, high = _BOUNDS[name]
+    integer = PPOConfig.__annotations__[name] is int
+    if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):
+        raise TypeError(f"{name} must be {'an integer' if integer else 'a number'}, got {value!r}")
+    if not math.isfinite(value) or value > high or value < low or (value == low and not low_allowed):
+        bound = f"{'at least' if low_allowed else 'greater than'} {low:,}"
+        raise ValueError(f"{name} must be {bound} and at most {high:,}, got {value!r}")
+
+
+def _check_names(cls: type[PPOConfig], values: Mapping[str, Any]) -> None:
+    names = [field.name for field in dataclasses.fields(cls)]
+    for key in values:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; the fields are {', '.join(names)}"
+            raise ValueError(f"{key!r} is not a field of PPOConfig{hint}")
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise ValueError(f"lacks {', '.join(missing)}")
+
+
+def _toml(value: Any) -> str:
+    """Return a scalar or a list of them as TOML."""
+    # JSON's strings, numbers, booleans and arrays are TOML's, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
