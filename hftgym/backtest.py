@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hftgym.market import layout as at
+from hftgym.market.layout import N_INFO
 from hftgym.market.single import FIELDS_AT, allocate, reset_recorded, step_recorded
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
@@ -70,14 +71,15 @@ def backtest(policy: Any, tape: Tape, params: EnvParams | None = None) -> Backte
     memory = allocate(dataclasses.replace(params, horizon=count))
     observation = np.zeros(N_FEATURES, dtype=np.float32)
     reset_recorded(memory, observation, mid[0], markets[0, 0])
-    log = np.zeros((count + 1, at.REWARD + 1))
-    log[0] = memory[FIELDS_AT : FIELDS_AT + at.REWARD + 1]
+    account = memory[FIELDS_AT : FIELDS_AT + N_INFO]
+    log, rewards = np.zeros((count + 1, N_INFO)), np.zeros(count)
+    log[0] = account
     state, start = None, np.ones(1, dtype=bool)
     for k in range(count):
         action, state = policy.predict(observation.copy(), state=state, episode_start=start, deterministic=True)
         start = np.zeros(1, dtype=bool)
-        step_recorded(memory, _checked(action, policy), observation, markets[k])
-        log[k + 1] = memory[FIELDS_AT : FIELDS_AT + at.REWARD + 1]
+        rewards[k], _ = step_recorded(memory, _checked(action, policy), observation, markets[k])
+        log[k + 1] = account
     return Backtest(
         params=params,
         time_s=(times - times[0]) * 1e-9,
@@ -92,7 +94,7 @@ def backtest(policy: Any, tape: Tape, params: EnvParams | None = None) -> Backte
         spread_capture=log[1:, at.SPREAD_CAPTURE].copy(),
         inventory_pnl=log[1:, at.INVENTORY_PNL].copy(),
         fees=log[1:, at.FEES].copy(),
-        reward=log[1:, at.REWARD].copy(),
+        reward=rewards,
     )
 
 

@@ -24,7 +24,7 @@ from hftgym.market.lane import (
     tick_lane,
     unpack,
 )
-from hftgym.market.layout import LANES, N_FIELDS, Params, pack
+from hftgym.market.layout import LANES, N_FIELDS, N_NOW, Params, pack
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
@@ -76,45 +76,52 @@ def write_observations(memory, lanes, observations):
 
 
 @formula
-def draw_tile(f, p):
+def draw_tile(f, now, p):
     """Draw the numbers of 64 environments; a loop of its own, because few memory streams vectorise better."""
     for lane in range(LANES):
-        draw_lane(f, LANES, lane, p)
+        draw_lane(f, now, LANES, lane, p)
 
 
 @formula
-def tick_tile(f, p):
+def tick_tile(f, now, p):
     """Run the tick of 64 environments; reads and writes nothing but the tile."""
     for lane in range(LANES):
-        tick_lane(f, LANES, lane, p, simulated_lane(f, LANES, lane, p))
+        tick_lane(f, now, LANES, lane, p, simulated_lane(f, now, LANES, lane, p))
 
 
 @formula
-def read_inputs(f, newest, oldest, actions, first, count):
+def read_inputs(now, newest, oldest, actions, first, count):
     """Bring the actions and the two ring rows that this tick needs into the tile."""
     for lane in range(LANES):
-        f[at.LEAVING * LANES + lane] = newest[lane]
-        f[at.OLDEST * LANES + lane] = oldest[lane]
+        now[at.LEAVING * LANES + lane] = newest[lane]
+        now[at.OLDEST * LANES + lane] = oldest[lane]
     for lane in range(count):
-        f[at.ACTION_BID * LANES + lane] = actions[first + lane, 0]
-        f[at.ACTION_ASK * LANES + lane] = actions[first + lane, 1]
+        now[at.ACTION_BID * LANES + lane] = actions[first + lane, 0]
+        now[at.ACTION_ASK * LANES + lane] = actions[first + lane, 1]
 
 
 @formula
-def write_outputs(f, newest, first, count, observations, rewards, flags):
+def write_outputs(f, now, newest, first, count, observations, rewards, flags):
     """Copy what the caller sees, and the new price into the ring."""
     for lane in range(LANES):
         newest[lane] = f[at.MID * LANES + lane]
     for lane in range(count):
         row = observations[first + lane]
-        for k in range(N_FEATURES):
-            row[k] = f[(at.FEATURE + k) * LANES + lane]
+        # Written out, because a loop here costs 7 % of the whole step.
+        row[0] = f[(at.FEATURE + 0) * LANES + lane]
+        row[1] = f[(at.FEATURE + 1) * LANES + lane]
+        row[2] = f[(at.FEATURE + 2) * LANES + lane]
+        row[3] = f[(at.FEATURE + 3) * LANES + lane]
+        row[4] = f[(at.FEATURE + 4) * LANES + lane]
+        row[5] = f[(at.FEATURE + 5) * LANES + lane]
+        row[6] = f[(at.FEATURE + 6) * LANES + lane]
+        row[7] = f[(at.FEATURE + 7) * LANES + lane]
     ended = 0.0
     for lane in range(count):
-        rewards[first + lane] = f[at.REWARD * LANES + lane]
-        flags[0, first + lane] = f[at.TERMINATED * LANES + lane] != 0.0
-        flags[1, first + lane] = f[at.TRUNCATED * LANES + lane] != 0.0
-        ended += f[at.TERMINATED * LANES + lane] + f[at.TRUNCATED * LANES + lane]
+        rewards[first + lane] = now[at.REWARD * LANES + lane]
+        flags[0, first + lane] = now[at.TERMINATED * LANES + lane] != 0.0
+        flags[1, first + lane] = now[at.TRUNCATED * LANES + lane] != 0.0
+        ended += now[at.TERMINATED * LANES + lane] + now[at.TRUNCATED * LANES + lane]
     return ended
 
 
@@ -164,6 +171,9 @@ def step_tiles(memory, first_tile, last_tile, tiles, window, head, actions, obse
     p = unpack(memory)
     after = head + 1 if head + 1 < window else 0
     ended = 0.0
+    scratch = np.empty(N_NOW * LANES + _ALIGNMENT // 8)
+    lead = (-scratch.ctypes.data % _ALIGNMENT) // 8
+    now = scratch[lead : lead + N_NOW * LANES]
     for tile in range(first_tile, last_tile):
         start = _PARAMS_SIZE + tile * _TILE
         f = memory[start : start + _TILE]
@@ -173,9 +183,9 @@ def step_tiles(memory, first_tile, last_tile, tiles, window, head, actions, obse
         oldest = ring[after * LANES : after * LANES + LANES]
         first = tile * LANES
         count = min(LANES, num_envs - first)
-        read_inputs(f, newest, oldest, actions, first, count)
-        draw_tile(f, p)
-        tick_tile(f, p)
-        ended += write_outputs(f, newest, first, count, observations, rewards, flags)
+        read_inputs(now, newest, oldest, actions, first, count)
+        draw_tile(f, now, p)
+        tick_tile(f, now, p)
+        ended += write_outputs(f, now, newest, first, count, observations, rewards, flags)
         anchor_tile(f, ring, head, window)
     return int(ended)

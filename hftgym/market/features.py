@@ -5,6 +5,7 @@ import math
 from hftgym.market.compile import formula
 from hftgym.observation import CLIP_SD
 
+_PER_CLIP = 1.0 / CLIP_SD
 # A variance below this share of the mean square is rounding, not movement.
 _ROUNDING = 1e-13
 
@@ -17,10 +18,10 @@ def clip(x):
 
 
 @formula
-def mean_std(total, squares, n):
-    """Return mean and population standard deviation from a sum and a sum of squares; rounding noise counts as 0."""
-    mean = total / n
-    mean_square = squares / n
+def mean_std(total, squares, per_n):
+    """Return mean and population standard deviation from sums of n and 1 / n; rounding noise counts as 0."""
+    mean = total * per_n
+    mean_square = squares * per_n
     variance = mean_square - mean * mean
     return mean, (math.sqrt(variance) if variance > _ROUNDING * mean_square else 0.0)
 
@@ -56,16 +57,16 @@ def observe(s, p, last_return, oldest, fill_bid, fill_ask):
         fill_ask: Units sold in this tick.
     """
     full = s.age + 1.0 >= p.window
-    mean, std = mean_std(s.sum_x, s.sum_xx, p.window)
-    _, volatility = mean_std(s.sum_r, s.sum_rr, p.window - 1.0)
+    mean, std = mean_std(s.sum_x, s.sum_xx, p.per_window)
+    _, volatility = mean_std(s.sum_r, s.sum_rr, p.per_returns)
     z = zscore(s.mid - s.anchor, mean, std)
     return (
-        s.inventory / p.inventory_limit,
-        1.0 - 2.0 * s.tick / p.horizon,
-        clip(z / CLIP_SD) if full else 0.0,
+        s.inventory * p.per_limit,
+        1.0 - s.tick * p.per_half_horizon,
+        clip(z * _PER_CLIP) if full else 0.0,
         clip(volatility * p.per_volatility - 1.0) if full & (p.per_volatility > 0.0) else 0.0,
-        clip(last_return * p.per_volatility / CLIP_SD),
-        clip(simple_return(s.mid, oldest) * p.per_momentum / CLIP_SD) if full else 0.0,
+        clip(last_return * p.per_volatility * _PER_CLIP),
+        clip(simple_return(s.mid, oldest) * p.per_momentum * _PER_CLIP) if full else 0.0,
         clip(fill_bid),
         clip(fill_ask),
     )

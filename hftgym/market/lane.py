@@ -1,6 +1,7 @@
 """One environment in memory: load its state, run the tick, store the result. Used alone and 64 abreast.
 
-`n` is the number of lanes (64 in a tile, 1 alone) and `lane` the lane; fields lie `n` apart.
+`f` holds the fields that last, `now` those of this tick (`layout.FIELDS`, `layout.NOW`); `n` is the number of lanes (64
+in a tile, 1 alone) and `lane` the lane: the values of one field lie side by side, `n` of them.
 """
 
 import math
@@ -47,7 +48,7 @@ def store_state(f, n, lane, s):
 
 
 @formula
-def store_outcome(f, n, lane, out, features, mid, half_spread):
+def store_outcome(f, now, n, lane, out, features, mid, half_spread):
     """Write what a tick did, the touch around the new mid, and the features."""
     f[at.BID * n + lane] = mid - half_spread
     f[at.ASK * n + lane] = mid + half_spread
@@ -59,50 +60,50 @@ def store_outcome(f, n, lane, out, features, mid, half_spread):
     f[at.SPREAD_CAPTURE * n + lane] = out.spread_capture
     f[at.INVENTORY_PNL * n + lane] = out.inventory_pnl
     f[at.EQUITY * n + lane] = out.equity
-    f[at.REWARD * n + lane] = out.reward
-    f[at.TERMINATED * n + lane] = out.terminated
-    f[at.TRUNCATED * n + lane] = out.truncated
+    now[at.REWARD * n + lane] = out.reward
+    now[at.TERMINATED * n + lane] = out.terminated
+    now[at.TRUNCATED * n + lane] = out.truncated
     for k in range(N_FEATURES):
         f[(at.FEATURE + k) * n + lane] = features[k]
 
 
 @formula
-def draw_lane(f, n, lane, p):
+def draw_lane(f, now, n, lane, p):
     """Draw the tick's random numbers into their fields."""
     z_price, z_noise, reach_bid, reach_ask = draw(
         f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], f[at.TICK * n + lane], p
     )
-    f[at.Z_PRICE * n + lane] = z_price
-    f[at.Z_NOISE * n + lane] = z_noise
-    f[at.REACH_BID * n + lane] = reach_bid
-    f[at.REACH_ASK * n + lane] = reach_ask
+    now[at.Z_PRICE * n + lane] = z_price
+    now[at.Z_NOISE * n + lane] = z_noise
+    now[at.REACH_BID * n + lane] = reach_bid
+    now[at.REACH_ASK * n + lane] = reach_ask
 
 
 @formula
-def tick_lane(f, n, lane, p, market):
+def tick_lane(f, now, n, lane, p, market):
     """Run one tick on what the market does, wherever that comes from."""
     after, outcome, features = tick(
         load(f, n, lane),
         p,
         market,
-        f[at.ACTION_BID * n + lane],
-        f[at.ACTION_ASK * n + lane],
-        f[at.LEAVING * n + lane],
-        f[at.OLDEST * n + lane],
+        now[at.ACTION_BID * n + lane],
+        now[at.ACTION_ASK * n + lane],
+        now[at.LEAVING * n + lane],
+        now[at.OLDEST * n + lane],
     )
     store_state(f, n, lane, after)
-    store_outcome(f, n, lane, outcome, features, after.mid, market.next_half_spread)
+    store_outcome(f, now, n, lane, outcome, features, after.mid, market.next_half_spread)
 
 
 @formula
-def simulated_lane(f, n, lane, p):
+def simulated_lane(f, now, n, lane, p):
     """Return the Market that the drawn numbers make."""
     return simulated(
         f[at.MID * n + lane],
-        f[at.Z_PRICE * n + lane],
-        f[at.Z_NOISE * n + lane],
-        f[at.REACH_BID * n + lane],
-        f[at.REACH_ASK * n + lane],
+        now[at.Z_PRICE * n + lane],
+        now[at.Z_NOISE * n + lane],
+        now[at.REACH_BID * n + lane],
+        now[at.REACH_ASK * n + lane],
         p,
     )
 
@@ -123,8 +124,8 @@ def reset_lane(f, n, lane, p, mid, half_spread, ticks, inventory):
     f[at.EQUITY * n + lane] = p.initial_cash
     f[at.ANCHOR * n + lane] = mid
     f[at.TICK * n + lane] = ticks
-    f[(at.FEATURE + 0) * n + lane] = inventory / p.inventory_limit
-    f[(at.FEATURE + 1) * n + lane] = 1.0 - 2.0 * ticks / p.horizon
+    f[(at.FEATURE + 0) * n + lane] = inventory * p.per_limit
+    f[(at.FEATURE + 1) * n + lane] = 1.0 - ticks * p.per_half_horizon
 
 
 @formula
@@ -132,7 +133,7 @@ def unpack(v):
     """Return the Params of a packed vector."""
     return Params(
         v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10],
-        v[11], v[12], v[13], v[14], v[15], v[16], v[17], v[18], v[19], v[20],
+        v[11], v[12], v[13], v[14], v[15], v[16], v[17], v[18], v[19], v[20], v[21], v[22], v[23], v[24],
     )  # fmt: skip
 
 

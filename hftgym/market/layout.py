@@ -30,15 +30,19 @@ INFO_KEYS = (
 )
 FIELDS = (
     *INFO_KEYS,
-    *("reward", "terminated", "truncated"),
     *("quote_bid", "quote_ask"),
     *("tick", "age", "anchor", "sum_x", "sum_xx", "sum_r", "sum_rr"),
     *("seed_low", "seed_high", "episode"),
-    *("action_bid", "action_ask", "z_price", "z_noise", "reach_bid", "reach_ask", "leaving", "oldest"),
     *(f"feature_{name}" for name in FEATURE_NAMES),
 )
-_AT = {name: i for i, name in enumerate(FIELDS)}
+# What is needed for one tick only lies apart, where all tiles of a thread use the same cache lines.
+NOW = (
+    *("action_bid", "action_ask", "z_price", "z_noise", "reach_bid", "reach_ask", "leaving", "oldest"),
+    *("reward", "terminated", "truncated"),
+)
+_AT = {name: i for names in (FIELDS, NOW) for i, name in enumerate(names)}
 N_FIELDS = len(FIELDS)
+N_NOW = len(NOW)
 N_INFO = len(INFO_KEYS)
 
 MID, BID, ASK, INVENTORY, CASH, EQUITY = (_AT[k] for k in ("mid", "bid", "ask", "inventory", "cash", "equity"))
@@ -117,6 +121,10 @@ class Params(NamedTuple):
     horizon: float
     max_steps: float  # truncation, inf for none
     window: float
+    per_window: float  # 1 / prices in the window
+    per_returns: float  # 1 / returns between them
+    per_limit: float  # 1 / inventory limit
+    per_half_horizon: float  # 2 / horizon
     per_volatility: float  # 1 / nominal volatility, 0 if there is none
     per_momentum: float  # 1 / (nominal volatility of the whole window)
 
@@ -145,6 +153,10 @@ def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
             horizon=float(params.horizon),
             max_steps=max_steps,
             window=float(params.window),
+            per_window=1 / params.window,
+            per_returns=1 / (params.window - 1),
+            per_limit=1 / params.inventory_limit,
+            per_half_horizon=2 / params.horizon,
             per_volatility=1 / nominal if nominal > 0 else 0.0,
             per_momentum=1 / (nominal * math.sqrt(params.window - 1)) if nominal > 0 else 0.0,
         ),

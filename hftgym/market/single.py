@@ -1,7 +1,7 @@
 """One environment alone: the tick of the batch on one lane, in one float64 vector.
 
 A numba call costs more than the tick itself, and each array argument adds to it: everything lies in one vector,
-`[head, parameters, fields, ring]`.
+`[head, parameters, fields, now, ring]`.
 """
 
 import math
@@ -11,14 +11,15 @@ import numpy as np
 from hftgym.market import layout as at
 from hftgym.market.compile import formula, kernel
 from hftgym.market.lane import anchor_due, anchor_lane, draw_lane, reset_lane, simulated_lane, tick_lane, unpack
-from hftgym.market.layout import N_FIELDS, Market, Params, pack
+from hftgym.market.layout import N_FIELDS, N_NOW, Market, Params, pack
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
 _PARAMS = 1
 FIELDS_AT = _PARAMS + len(Params._fields)
 _HALF_SPREAD = _PARAMS + Params._fields.index("half_spread")
-_RING_AT = FIELDS_AT + N_FIELDS
+_NOW_AT = FIELDS_AT + N_FIELDS
+_RING_AT = _NOW_AT + N_NOW
 
 
 def allocate(params: EnvParams) -> np.ndarray:
@@ -38,7 +39,7 @@ def set_seed(memory: np.ndarray, seed: int) -> None:
 @formula
 def _start(memory, observation, mid, half_spread, ticks, inventory):
     p = unpack(memory[_PARAMS:FIELDS_AT])
-    f = memory[FIELDS_AT:_RING_AT]
+    f = memory[FIELDS_AT:_NOW_AT]
     f[at.EPISODE] += 1.0
     reset_lane(f, 1, 0, p, mid, half_spread, ticks, inventory)
     memory[_RING_AT + int(memory[0])] = mid
@@ -49,20 +50,20 @@ def _start(memory, observation, mid, half_spread, ticks, inventory):
 @formula
 def _turn_ring(memory, window):
     """Move the head on, fetch the two prices that the window needs, and return the head."""
-    f = memory[FIELDS_AT:_RING_AT]
+    now = memory[_NOW_AT:_RING_AT]
     ring = memory[_RING_AT:]
     head = int(memory[0]) + 1
     head = 0 if head == window else head
     memory[0] = head
-    f[at.LEAVING] = ring[head]
-    f[at.OLDEST] = ring[head + 1 if head + 1 < window else 0]
+    now[at.LEAVING] = ring[head]
+    now[at.OLDEST] = ring[head + 1 if head + 1 < window else 0]
     return head
 
 
 @formula
 def _finish(memory, observation, head, window):
     """Keep the new price, measure the sums anew when that is due, and write the observation."""
-    f = memory[FIELDS_AT:_RING_AT]
+    f = memory[FIELDS_AT:_NOW_AT]
     ring = memory[_RING_AT:]
     ring[head] = f[at.MID]
     if anchor_due(f, 1, 0, window):
@@ -86,14 +87,14 @@ def step_single(memory, action, observation):
         return math.nan, False
     window = memory.size - _RING_AT
     p = unpack(memory[_PARAMS:FIELDS_AT])
-    f = memory[FIELDS_AT:_RING_AT]
+    f, now = memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
     head = _turn_ring(memory, window)
-    f[at.ACTION_BID] = bid
-    f[at.ACTION_ASK] = ask
-    draw_lane(f, 1, 0, p)
-    tick_lane(f, 1, 0, p, simulated_lane(f, 1, 0, p))
+    now[at.ACTION_BID] = bid
+    now[at.ACTION_ASK] = ask
+    draw_lane(f, now, 1, 0, p)
+    tick_lane(f, now, 1, 0, p, simulated_lane(f, now, 1, 0, p))
     _finish(memory, observation, head, window)
-    return f[at.REWARD], f[at.TERMINATED] != 0.0
+    return now[at.REWARD], now[at.TERMINATED] != 0.0
 
 
 @kernel
@@ -107,10 +108,10 @@ def step_recorded(memory, action, observation, market):
     """Run one tick on recorded market data; `market` holds the fields of `Market`. Actions as in the batch."""
     window = memory.size - _RING_AT
     p = unpack(memory[_PARAMS:FIELDS_AT])
-    f = memory[FIELDS_AT:_RING_AT]
+    f, now = memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
     head = _turn_ring(memory, window)
-    f[at.ACTION_BID] = action[0]
-    f[at.ACTION_ASK] = action[1]
-    tick_lane(f, 1, 0, p, Market(market[0], market[1], market[2], market[3], market[4]))
+    now[at.ACTION_BID] = action[0]
+    now[at.ACTION_ASK] = action[1]
+    tick_lane(f, now, 1, 0, p, Market(market[0], market[1], market[2], market[3], market[4]))
     _finish(memory, observation, head, window)
-    return f[at.REWARD], f[at.TERMINATED] != 0.0
+    return now[at.REWARD], now[at.TERMINATED] != 0.0

@@ -80,15 +80,16 @@ def single_figures() -> Iterator[Figure]:
 
 
 _MEMORY = """
-import resource, gymnasium as gym, numpy as np, hftgym.envs
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-before = peak()
+import resource, gymnasium as gym, hftgym.envs, hftgym.market.batch
+from pathlib import Path
+pages = int(Path("/proc/self/statm").read_text().split()[1])
+before = pages * resource.getpagesize() / 2**20
 envs = gym.make_vec("MarketMaking-v0", num_envs=16_384)
 envs.reset(seed=0)
 for _ in range(60):
     *_, info = envs.step(envs.action_space.sample())
     dict(info)
-print(peak() - before)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before)
 """
 _COLD = """
 import time; start = time.perf_counter()
