@@ -28,8 +28,23 @@ print(env.step(np.zeros(2, dtype=np.float32))[4]["mid"], sum(step_single.stats.c
 """
 
 
-def run_in(folder, code=ONE_STEP):
-    env = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+BATCH = """
+import hashlib
+import numpy as np
+from hftgym.envs import MarketMakingVectorEnv
+envs = MarketMakingVectorEnv(100, autoreset_mode="SameStep")
+envs.reset(seed=0)
+actions = np.random.default_rng(0).uniform(-1, 1, (8, 100, 2))
+digest = hashlib.sha256()
+for step in range(1100):
+    for array in envs.step(actions[step % 8])[:4]:
+        digest.update(array.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def run_in(folder, code=ONE_STEP, **variables):
+    env = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **variables}
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, env=env, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
@@ -68,6 +83,15 @@ for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator, cachin
 caching.InTreeCacheLocatorFsAgnostic.ensure_cache_path = refuse
 """
     assert run_in(tmp_path, blocked + ONE_STEP)[1] == "0"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86 processors")
+def test_every_processor_gives_the_same_bits(tmp_path):
+    """Scalar SSE2 code and the widest that this machine has: strict arithmetic leaves nothing to the compiler."""
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path / "generic")}
+    root = PACKAGE.parent
+    assert run_in(root, BATCH, **plain) == run_in(root, BATCH, NUMBA_CACHE_DIR=str(tmp_path / "native"))
 
 
 def test_source_hash_sees_every_file(tmp_path):
