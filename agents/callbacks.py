@@ -50,21 +50,25 @@ class CheckpointCallback(BaseCallback):
         save: Writes a checkpoint.
         every: Environment steps between checkpoints.
         stop: When made, a last checkpoint is saved and training ends.
+
+    Attributes:
+        saved_at: Environment steps at the last checkpoint.
+        stopped: Training has ended because of `stop`.
     """
 
     def __init__(self, save: Callable[[], object], *, every: int, stop: StopRequest) -> None:
         super().__init__()
         self._save, self._every, self._stop = save, every, stop
-        self._saved_at = 0
+        self.saved_at = 0
         self.stopped = False
 
     def _on_training_start(self) -> None:
-        self._saved_at = self.num_timesteps
+        self.saved_at = self.num_timesteps
 
     def _on_rollout_start(self) -> None:
-        if self._stop.made or self.num_timesteps - self._saved_at >= self._every:
+        if self._stop.made or self.num_timesteps - self.saved_at >= self._every:
             self._save()
-            self._saved_at = self.num_timesteps
+            self.saved_at = self.num_timesteps
             self.stopped = self._stop.made
 
     def _on_step(self) -> bool:

@@ -66,9 +66,7 @@ def load_newest(folder: RunFolder) -> PPO | None:
             reason = f"{type(error).__name__}: {error}"
             warnings.warn(f"skipping the unreadable checkpoint {path} ({reason})", RuntimeWarning, stacklevel=2)
     if paths:
-        raise RunError(
-            f"none of the {len(paths)} checkpoints in {folder.checkpoints} can be read: --overwrite starts again"
-        )
+        raise RunError(f"no checkpoint in {folder.checkpoints} can be read: --overwrite starts again")
     return None
 
 

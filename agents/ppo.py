@@ -20,7 +20,16 @@ from agents.ppo_config import DEFAULT_CONFIG, PPOConfig
 from agents.run_folder import RunError, RunFolder, write_atomic
 from agents.vec_env import NativeVecEnv
 
-__all__ = ["DEFAULT_CONFIG", "PPOConfig", "RunError", "TrainingInterrupted", "build_model", "make_env", "train"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "PPOConfig",
+    "RunError",
+    "TrainingInterrupted",
+    "build_model",
+    "make_env",
+    "one_thread",
+    "train",
+]
 
 # What may differ between the parts of one run: neither changes what has been learned so far.
 _MAY_CHANGE = ("total_timesteps", "checkpoint_every", "keep_checkpoints")
@@ -36,7 +45,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     def __init__(self, model: Path, timesteps: int) -> None:
         super().__init__(
-            f"stopped after {timesteps:,} steps; the model so far is {model}; resume continues exactly here"
+            f"stopped after {timesteps:,} steps; the model so far is {model}, --resume continues from here"
         )
         self.model, self.timesteps = model, timesteps
 
@@ -68,23 +77,21 @@ def train(
         RunError: The folder holds another run, files cannot be written or read, or the weights became infinite.
     """
     folder = RunFolder(Path(run_dir))
-    with _one_thread():
+    with one_thread():
         model = _resumed(config, folder) if resume and not overwrite else None
         if model is None:
             if not (resume and folder.config.exists()):
                 folder.create(overwrite=overwrite)
             model = build_model(config, make_env(config))
+        elif model.num_timesteps >= config.total_timesteps and folder.model.exists():
+            return folder.model
         _record(config, folder)
-        try:
-            if model.num_timesteps < config.total_timesteps:
-                _learn(
-                    model,
-                    config,
-                    folder,
-                    ProgressCallback(config.total_timesteps, console=console) if progress else None,
-                )
-        except OSError as error:  # TensorBoard's writer, for one
-            raise RunError(f"cannot write into {folder.path}: {error.strerror or error}") from error
+        if model.num_timesteps < config.total_timesteps:
+            shown = ProgressCallback(config.total_timesteps, console=console) if progress else None
+            try:
+                _learn(model, config, folder, shown)
+            except OSError as error:  # TensorBoard's writer, for one
+                raise RunError(f"cannot write into {folder.path}: {error.strerror or error}") from error
         write_atomic(folder.model, model_bytes(model))
     return folder.model
 
@@ -144,18 +151,19 @@ def _learn(model: PPO, config: PPOConfig, folder: RunFolder, progress: ProgressC
 
     def save() -> None:
         save_checkpoint(model, folder, keep=config.keep_checkpoints)
+        if stop.made:
+            write_atomic(folder.model, model_bytes(model))
 
     checkpoints = CheckpointCallback(save, every=config.checkpoint_every, stop=stop)
-    callbacks = [checkpoints, MarketCallback(env), *([progress] if progress else [])]
+    callbacks = CallbackList([checkpoints, MarketCallback(env), *([progress] if progress else [])])
     model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
+    # SB3 adds what has been done already.
+    left = config.total_timesteps - model.num_timesteps
     try:
         with stop.from_ctrl_c():
-            # SB3 counts a continued budget from where it is.
-            model.learn(
-                config.total_timesteps - model.num_timesteps,
-                callback=CallbackList(callbacks),
-                reset_num_timesteps=False,
-            )
+            model.learn(left, callback=callbacks, reset_num_timesteps=False)
+            # SB3 writes the figures of an update with the next rollout, which the last one does not have.
+            model.logger.dump(model.num_timesteps)
     except ValueError as error:
         raise _explained(error, model) from error
     finally:
@@ -163,10 +171,7 @@ def _learn(model: PPO, config: PPOConfig, folder: RunFolder, progress: ProgressC
             progress.close()
         model.logger.close()
     if checkpoints.stopped:
-        saved = load_newest(folder)
-        assert saved is not None
-        write_atomic(folder.model, model_bytes(saved))
-        raise TrainingInterrupted(folder.model, saved.num_timesteps)
+        raise TrainingInterrupted(folder.model, checkpoints.saved_at)
     save()
 
 
@@ -206,7 +211,7 @@ def _explained(error: ValueError, model: PPO) -> Exception:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Let torch compute on one thread: for nets of this size more only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

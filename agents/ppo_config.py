@@ -134,13 +134,20 @@ class PPOConfig:
         """
         try:
             with path.open("rb") as file:
-                values = tomllib.load(file)
-            values["params"] = EnvParams.from_dict(values.get("params", {}))
-            values["net_arch"] = tuple(values.get("net_arch", ()))
-            _check_names(cls, values)
-            return cls(**values)
+                return cls.from_dict(tomllib.load(file))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build a configuration from `to_dict`'s plain values.
+
+        Raises:
+            ValueError: A field is missing, does not exist, or is outside its range.
+        """
+        _check_names(cls, values)
+        params, widths = EnvParams.from_dict(values["params"]), tuple(values["net_arch"])
+        return cls(**{**values, "params": params, "net_arch": widths})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values."""

@@ -75,7 +75,7 @@ class RunFolder:
                     f"{self.path} holds {state}: resume it (--resume), replace it (--overwrite), or choose another name"
                 )
             self._remove()
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(p != self.checkpoints and p.suffix != ".tmp" for p in self.path.iterdir()):
             raise RunError(f"{self.path} holds files but no run (no config.toml): choose another name")
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,8 @@ class RunFolder:
         # The configuration goes last: until then the folder is recognised as a run.
         try:
             for folder in (self.tensorboard, self.checkpoints):
-                shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+                if folder.exists():
+                    shutil.rmtree(folder)
             for file in (self.model, self.command, self.config):
                 file.unlink(missing_ok=True)
         except OSError as error:

@@ -1,6 +1,6 @@
 """The single panels that `hftgym.plots` puts together: each draws into axes and returns nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.patheffects as effects
@@ -12,19 +12,19 @@ from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from hftgym.rollout import Paths
-from hftgym.theme import Theme, font, pane_title, plain_numbers, style_axes, style_legend
+from hftgym.tables import number, plus_minus
+from hftgym.theme import Theme, font, pane_title, plain_numbers, shortened, style_axes, style_legend
 from hftgym.trace import Trace
 
 # A policy that reaches further than this many times the middle one's reach leaves the frame, and is said to.
 _SQUASHES = 4.0
-_MINUS = "\N{MINUS SIGN}"
 _PARTS = ("spread_capture", "inventory_pnl", "fees", "penalty")
 PART_LABELS = ("spread captured", "inventory PnL", "fees", "inventory penalty")
 
 
 def equity(axes: Axes, paths: Mapping[str, Paths], colors: Mapping[str, str], *, tick_s: float, theme: Theme) -> None:
     """Draw every policy's mean equity with the band that holds 90 % of its episodes."""
-    style_axes(axes, theme, unit_x="time (s)", unit_y="PnL (quote currency)")
+    style_axes(axes, theme, unit_x="time (s)")
     ends: dict[str, tuple[float, float]] = {}
     for name, color in colors.items():
         low, high = np.quantile(paths[name].pnl, (0.05, 0.95), axis=0)
@@ -36,6 +36,7 @@ def equity(axes: Axes, paths: Mapping[str, Paths], colors: Mapping[str, str], *,
         halo: Any = [effects.withStroke(linewidth=3.2, foreground=theme.panel)]
         axes.plot(time, mean, color=color, linewidth=2.0, zorder=3, path_effects=halo)
         ends[name] = (float(low.min()), float(high.max()))
+    plain_numbers(axes.yaxis, intervals=8)
     _fit(axes, ends, {name: float(paths[name].pnl[:, -1].mean()) for name in colors}, colors)
     axes.margins(x=0.01)
 
@@ -44,7 +45,7 @@ def inventory(
     axes: Axes, paths: Mapping[str, Paths], colors: Mapping[str, str], *, tick_s: float, theme: Theme
 ) -> None:
     """Draw every policy's root mean square inventory along the episode."""
-    style_axes(axes, theme, unit_x="time (s)", unit_y="units")
+    style_axes(axes, theme, unit_x="time (s)")
     for name, color in colors.items():
         rms = np.sqrt(np.mean(np.square(paths[name].inventory, dtype=np.float64), axis=0))
         axes.plot(np.arange(rms.size) * tick_s, rms, color=color, linewidth=2.0, zorder=3)
@@ -68,12 +69,12 @@ def parts(axes: Axes, summary: pl.DataFrame, colors: Mapping[str, str], *, theme
         outline: Any = [effects.withStroke(linewidth=3.4, foreground=theme.panel)]
         axes.plot([low, high], [place, place], color=theme.ink, linewidth=1.4, zorder=4, path_effects=outline)
         axes.plot(mean, place, "D", color=theme.ink, markersize=5, markeredgecolor=theme.panel, zorder=5)
-        text = f"{_signed(mean, 2 if high - low < 2 else 1)} ±{(high - low) / 2:.{2 if high - low < 2 else 1}f}"
-        axes.text(1.04, place, text, transform=beside, color=theme.ink, va="center", **font(9))
+        axes.text(1.04, place, plus_minus(mean, low, high), transform=beside, color=theme.ink, va="center", **font(9))
         reach[name] = (min(left, low), max(right, high))
     axes.axvline(0, color=theme.muted, linewidth=0.9, zorder=3)
     _rows(axes, colors, theme)
     low, high, outside = framed(reach)
+    plain_numbers(axes.xaxis, intervals=6 if max(-low, high) < 10_000 else 3)  # long numbers need room
     axes.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     for place, name in enumerate(colors):
         if name in outside:
@@ -100,48 +101,60 @@ def distribution(axes: Axes, table: pl.DataFrame, colors: Mapping[str, str], *, 
         axes.plot(values[name].mean(), base + 0.09, "o", color=theme.ink, markersize=4.5, zorder=4)
         if name in outside:
             mean = float(values[name].mean())
-            text = f"◀ mean {_signed(mean, 0)}" if mean < low else f"mean {_signed(mean, 0)}"
+            text = f"◀ mean {number(mean, 0)}" if mean < low else f"mean {number(mean, 0)}"
             axes.annotate(text, (0.01, place), xycoords=("axes fraction", "data"), color=color, va="center", **font(9))
     axes.axvline(0, color=theme.muted, linewidth=0.9, zorder=1)
     _rows(axes, colors, theme, named=False)
+    plain_numbers(axes.xaxis, intervals=8 if max(-low, high) < 10_000 else 4)
     axes.set_xlim(grid[0], grid[-1])
 
 
-def trades(axes: Axes, trace: Trace, *, theme: Theme) -> None:
+def trades(axes: Axes, trace: Trace, *, theme: Theme, title: str = "", color: str = "", legend: bool = True) -> None:
     """Draw the mid with a triangle at the time and price of every buy (up) and sell (down)."""
     style_axes(axes, theme)
-    pane_title(axes, f"price ({trace.currency})", theme)
+    what = f"price ({trace.currency})"
+    pane_title(axes, f"{title}   ·   {trace.result}" if title else what, theme, color=color)
     axes.tick_params(labelbottom=False)
     axes.plot(trace.time_s, trace.mid, color=theme.price, linewidth=1.3, zorder=2, label="mid")
     size = float(np.clip(9_000 / max(len(trace.buy_time_s) + len(trace.sell_time_s), 1), 9, 60))
-    for time, price, marker, color, label in (
-        (trace.buy_time_s, trace.buy_price, "^", theme.buy, "buy"),
-        (trace.sell_time_s, trace.sell_price, "v", theme.sell, "sell"),
-    ):
-        axes.scatter(
-            time,
-            price,
-            s=size,
-            marker=marker,
-            color=color,
-            edgecolors=theme.panel,
-            linewidths=0.4,
-            zorder=3,
-            label=label,
-        )
-    style_legend(
-        axes.legend(
+    mark = {"s": size, "edgecolors": theme.panel, "linewidths": 0.4, "zorder": 3}
+    axes.scatter(trace.buy_time_s, trace.buy_price, marker="^", color=theme.buy, label="buy", **mark)
+    axes.scatter(trace.sell_time_s, trace.sell_price, marker="v", color=theme.sell, label="sell", **mark)
+    if legend:
+        entries = axes.legend(
             loc="lower right",
             bbox_to_anchor=(1.005, 0.995),
             ncols=3,
             handlelength=1.2,
             columnspacing=1.4,
             prop=font(9)["fontproperties"],
-        ),
-        theme.muted,
-    )
+        )
+        style_legend(entries, theme.muted)
     plain_numbers(axes.yaxis, intervals=9)
     axes.margins(x=0.01, y=0.07)
+
+
+def profits(axes: Axes, traces: Mapping[str, Trace], colors: Mapping[str, str], *, theme: Theme) -> None:
+    """Draw the PnL of several paths over the same ticks."""
+    style_axes(axes, theme, unit_x="time (s)")
+    currency = next(iter(traces.values())).currency
+    pane_title(axes, f"PnL ({currency})", theme)
+    axes.axhline(0, color=theme.muted, linewidth=0.9, zorder=1)
+    for name, trace in traces.items():
+        axes.plot(trace.time_s, trace.equity - trace.equity[0], color=colors[name], linewidth=1.6, label=name)
+    style_legend(
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.005, 0.995),
+            ncols=len(traces),
+            handlelength=1.2,
+            columnspacing=1.4,
+            prop=font(9)["fontproperties"],
+        ),
+        theme.ink,
+    )
+    plain_numbers(axes.yaxis)
+    axes.margins(x=0.01)
 
 
 def account(axes: Axes, trace: Trace, *, theme: Theme) -> None:
@@ -198,7 +211,7 @@ def _fit(
     low, high, outside = framed(reach)
     axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     for i, name in enumerate(outside):
-        text = f"{name}: ends at {_signed(at[name], 0)} on average"
+        text = f"{shortened(name)}: ends at {number(at[name], 0)} on average"
         halo: Any = [effects.withStroke(linewidth=3, foreground=axes.get_facecolor())]
         y = 0.05 + 0.07 * i
         axes.text(0.02, y, text, transform=axes.transAxes, color=colors[name], path_effects=halo, zorder=6, **font(9))
@@ -206,13 +219,8 @@ def _fit(
 
 def _rows(axes: Axes, colors: Mapping[str, str], theme: Theme, *, named: bool = True) -> None:
     """Make one row per policy, the first on top."""
-    names: Sequence[str] = list(colors) if named else [""] * len(colors)
-    axes.set_yticks(range(len(colors)), names)
+    axes.set_yticks(range(len(colors)), [shortened(name) if named else "" for name in colors])
     for label in axes.get_yticklabels():
         label.set_color(theme.ink)
     axes.set_ylim(len(colors) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:,.{digits}f}".replace("-", _MINUS)

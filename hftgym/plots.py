@@ -1,10 +1,11 @@
 """Tables and paths to figures. Nothing here plays an environment, and nothing touches pyplot's global state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,12 +14,13 @@ import hftgym
 from hftgym import panels
 from hftgym.evaluation import summarize
 from hftgym.rollout import Paths
-from hftgym.theme import DARK, MAX_POLICIES, Theme, font, style_legend
+from hftgym.theme import DARK, MAX_POLICIES, Theme, font, shortened, style_legend
 from hftgym.trace import Trace
 
-__all__ = ["comparison", "episode", "save"]
+__all__ = ["comparison", "episode", "policy_colors", "recorded", "save"]
 
 _PIXELS_PER_INCH = 150
+_ROW = 130  # characters in one row of the legend
 _EDGE, _MIDDLE = 0.022, 0.522  # where text starts, as a share of the width
 
 
@@ -44,12 +46,10 @@ def comparison(
     """
     summary = summarize(table)
     names = summary["policy"].to_list()
-    if len(names) > MAX_POLICIES:
-        raise ValueError(f"table must hold at most {MAX_POLICIES} policies to stay legible, got {len(names)}")
     for name in names:
         if name not in paths or not len(paths[name].pnl):
             raise ValueError(f"paths must hold at least one episode of policy {name!r}")
-    colors = dict(zip(names, theme.policies, strict=False))
+    colors = policy_colors(names, theme=theme)
     figure = _canvas(12.0, 9.0, theme)
     # Left panels start at the heading's edge with their titles, right ones at 0.52.
     top, bottom, height, wide = 0.525, 0.100, 0.290, 0.42
@@ -57,9 +57,10 @@ def comparison(
     panels.inventory(figure.add_axes((0.565, top, wide, height)), paths, colors, tick_s=tick_s, theme=theme)
     panels.parts(figure.add_axes((0.142, bottom, 0.27, height)), summary, colors, theme=theme)
     panels.distribution(figure.add_axes((0.565, bottom, wide, height)), table, colors, theme=theme)
+    shown = min(len(paths[name].pnl) for name in names)
     for x, y, name, explained in (
-        (_EDGE, top, "Equity", "mean of all episodes, and the band that holds 90 % of them"),
-        (_MIDDLE, top, "Inventory carried", "root mean square over the episodes"),
+        (_EDGE, top, "Equity", f"PnL in quote currency: mean, and the band that holds 90 % of {shown:,} episodes"),
+        (_MIDDLE, top, "Inventory carried", f"units: root mean square of {shown:,} episodes"),
         (_EDGE, bottom, "What J is made of", ""),
         (_MIDDLE, bottom, "PnL of one episode", "distribution;  bar: middle 90 %,  dot: mean"),
     ):
@@ -67,8 +68,8 @@ def comparison(
         figure.text(x, y + height + 0.016, explained, color=theme.muted, va="center", **font(9))
     _parts_legend(figure, bottom + height + 0.016, theme)
     episodes, first = summary["episodes"][0], table["seed"][0]
-    policies = "One policy" if len(names) == 1 else f"{len(names)} policies"
-    figure.text(_EDGE, 0.960, f"{policies}, the same {episodes:,} episodes", **_heading(theme))
+    title = f"{len(names)} policies, the same {episodes:,} episodes" if len(names) > 1 else f"{episodes:,} episodes"
+    figure.text(_EDGE, 0.960, title, **_heading(theme))
     _legend(figure, colors, theme)
     _caption(
         figure,
@@ -99,6 +100,57 @@ def episode(trace: Trace, *, title: str = "", caption: str = "", theme: Theme = 
     return figure
 
 
+def recorded(
+    traces: Mapping[str, Trace],
+    *,
+    colors: Mapping[str, str] | None = None,
+    title: str = "",
+    caption: str = "",
+    theme: Theme = DARK,
+) -> Figure:
+    """Return one price pane per policy, each with its buys and sells, and the PnL of all of them below.
+
+    Args:
+        traces: Name -> path over the same ticks, from `hftgym.trace.trace_backtest`; one to four of them.
+        colors: Of the policies, as `policy_colors` gives them to a comparison; their own if None.
+        title: Heading.
+        caption: Line below the picture.
+        theme: `hftgym.theme.DARK` or `LIGHT`.
+
+    Raises:
+        ValueError: There are none, or too many of them to see.
+    """
+    if not 1 <= len(traces) <= 4:
+        raise ValueError(f"traces must hold one to four paths, got {len(traces)}")
+    colors = colors or policy_colors(list(traces), theme=theme)
+    pane, gap, below = 2.5, 0.55, 2.0  # inches
+    height = 1.15 + len(traces) * (pane + gap) + below + 0.85
+    figure = _canvas(12.0, height, theme)
+    top = height - 1.15
+    shared: Axes | None = None
+    for name, trace in traces.items():
+        axes = figure.add_axes((0.075, (top - pane) / height, 0.905, pane / height), sharex=shared)
+        shared = shared or axes
+        panels.trades(axes, trace, theme=theme, title=name, color=colors[name], legend=shared is axes)
+        top -= pane + gap
+    account = figure.add_axes((0.075, (top - below) / height, 0.905, below / height), sharex=shared)
+    panels.profits(account, traces, colors, theme=theme)
+    figure.text(_EDGE, 1 - 0.42 / height, title, **_heading(theme))
+    figure.text(_EDGE, 0.2 / height, caption, color=theme.muted, va="center", **font(8.5))
+    return figure
+
+
+def policy_colors(names: Sequence[str], *, theme: Theme = DARK) -> dict[str, str]:
+    """Return the colour of every policy of a comparison.
+
+    Raises:
+        ValueError: There are more than 8.
+    """
+    if len(names) > MAX_POLICIES:
+        raise ValueError(f"a picture shows at most {MAX_POLICIES} policies legibly, got {len(names)}")
+    return dict(zip(names, theme.policies, strict=False))
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as a PNG of 150 pixels per inch and return its path."""
     path = Path(path)
@@ -117,12 +169,14 @@ def _heading(theme: Theme) -> dict[str, Any]:
 
 
 def _legend(figure: Figure, colors: Mapping[str, str], theme: Theme) -> None:
+    names = [shortened(name) for name in colors]
+    one_row = sum(len(name) + 5 for name in names) <= _ROW
     style_legend(
         figure.legend(
-            handles=[panels.swatch(color, name) for name, color in colors.items()],
+            handles=[panels.swatch(color, name) for name, color in zip(names, colors.values(), strict=True)],
             loc="upper left",
             bbox_to_anchor=(_EDGE - 0.009, 0.943),
-            ncols=len(colors),
+            ncols=len(names) if one_row else -(-len(names) // 2),
             handlelength=1.2,
             handletextpad=0.6,
             columnspacing=1.7,

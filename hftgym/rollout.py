@@ -14,9 +14,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from hftgym.registration import IDS
 from hftgym.envs.vector import MarketMakingVectorEnv
 from hftgym.params import EnvParams
+from hftgym.registration import IDS
 
 # Environments per pass: bounds the memory (about 1 kB each and what the policy needs), whatever the episodes.
 _CHUNK = 8_192

@@ -18,14 +18,14 @@ _Row = dict[str, Any]
 # Heading, and how a row of `summarize` fills it.
 _COLUMNS: tuple[tuple[str, Callable[[_Row], str]], ...] = (
     ("policy", lambda row: str(row["policy"])),
-    ("J", lambda row: _plus_minus(row["j_mean"], row["j_low"], row["j_high"])),
+    ("J", lambda row: plus_minus(row["j_mean"], row["j_low"], row["j_high"])),
     ("gap closed", lambda row: _percent(row["gap_closed"], row["gap_closed_low"], row["gap_closed_high"])),
-    ("PnL", lambda row: _plus_minus(row["pnl_mean"], row["pnl_low"], row["pnl_high"])),
-    ("std", lambda row: _number(row["pnl_std"])),
-    ("spread", lambda row: _number(row["spread_capture_mean"])),
-    ("fees", lambda row: _number(row["fees_mean"])),
-    ("penalty", lambda row: _number(row["penalty_mean"])),
-    ("RMS q", lambda row: _number(row["inventory_rms_mean"])),
+    ("PnL", lambda row: plus_minus(row["pnl_mean"], row["pnl_low"], row["pnl_high"])),
+    ("std", lambda row: number(row["pnl_std"])),
+    ("spread", lambda row: number(row["spread_capture_mean"])),
+    ("fees", lambda row: number(row["fees_mean"])),
+    ("penalty", lambda row: number(row["penalty_mean"])),
+    ("RMS q", lambda row: number(row["inventory_rms_mean"])),
     ("fills", lambda row: f"{row['fills_mean']:.0f}"),
 )
 
@@ -48,13 +48,19 @@ def print_table(summary: pl.DataFrame, *, console: Console | None = None) -> Non
     for head in _LEAST_IMPORTANT:
         if sum(max(map(len, column)) + 1 for column in columns.values()) > width:
             del columns[head]
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    for head in columns:
-        table.add_column(head, justify="left" if head == "policy" else "right", no_wrap=True)
-    for row in list(zip(*columns.values(), strict=True))[1:]:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table, width=width, crop=False)
+    rows = list(zip(*columns.values(), strict=True))[1:]
+    console.print(terminal_table(list(columns), rows, gap=1), width=width, crop=False)
     console.print(Text(legend(summary), style="dim"), width=width, crop=False)
+
+
+def terminal_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, gap: int = 3) -> Table:
+    """Return a plain table for `rich`, the first column to the left and the others to the right."""
+    table = Table(box=None, padding=(0, gap, 0, 0), header_style="bold")
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
 
 
 def cells(summary: pl.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -82,7 +88,7 @@ def legend(summary: pl.DataFrame) -> str:
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, the first column left and the others right aligned."""
+    """Return a Markdown table, the first column to the left and the others to the right."""
     lines = [heads, [":--", *["--:"] * (len(heads) - 1)], *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -93,17 +99,17 @@ def difference_cells(differences: pl.DataFrame) -> tuple[list[str], list[list[st
         [
             f"{row['policy']} {_MINUS} {row['baseline']}",
             row["figure"],
-            _plus_minus(row["difference"], row["low"], row["high"]),
-            _number(row["se"], 3),
-            "" if row["z"] is None else _number(row["z"], 1),
+            plus_minus(row["difference"], row["low"], row["high"]),
+            number(row["se"], 3),
+            "" if row["z"] is None else number(row["z"], 1),
         ]
         for row in differences.iter_rows(named=True)
     ]
     return ["difference", "figure", "mean", "standard error", "z"], rows
 
 
-def _number(value: float | None, digits: int | None = None) -> str:
-    """Return a number that stays short, with a true minus sign; by default the fewer decimals the larger it is."""
+def number(value: float | None, digits: int | None = None) -> str:
+    """Return a number that stays short, with a true minus sign; by default the larger, the fewer decimals."""
     if value is None:
         return "-"
     if digits is None:
@@ -112,14 +118,14 @@ def _number(value: float | None, digits: int | None = None) -> str:
     return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", _MINUS)
 
 
-def _plus_minus(mean: float, low: float, high: float) -> str:
+def plus_minus(mean: float, low: float, high: float) -> str:
     """Return mean and half the interval, to the two digits of it that mean something."""
     half = (high - low) / 2
     digits = 2 if half < 1 else 1 if half < 10 else 0
-    return f"{_number(mean, digits)} ±{_number(half, digits)}"
+    return f"{number(mean, digits)} ±{number(half, digits)}"
 
 
 def _percent(mean: float | None, low: float | None, high: float | None) -> str:
     if mean is None or low is None or high is None:
         return "-"
-    return f"{_plus_minus(100 * mean, 100 * low, 100 * high)} %"
+    return f"{plus_minus(100 * mean, 100 * low, 100 * high)} %"

@@ -9,9 +9,9 @@ from typing import Any
 
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.axis import YAxis
+from matplotlib.axis import Axis
 from matplotlib.legend import Legend
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +94,29 @@ def style_axes(axes: Axes, theme: Theme, *, unit_x: str = "", unit_y: str = "") 
     axes.set_ylabel(unit_y, color=theme.muted, labelpad=6, **font(9))
 
 
-def pane_title(axes: Axes, text: str, theme: Theme) -> None:
+def pane_title(axes: Axes, text: str, theme: Theme, *, color: str = "") -> None:
     """Write what a pane shows above its left end, where numbers of any length leave it room."""
-    axes.annotate(
-        text, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", color=theme.muted, **font(9)
-    )
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(text, (0, 1), (0, 5), color=color or theme.muted, **place, **font(9))
 
 
-def plain_numbers(axis: YAxis, *, intervals: int = 6) -> None:
-    """Write prices and equity in full, with separators and round steps: no offset to add up in the head."""
-    axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+def plain_numbers(axis: Axis, *, intervals: int = 6) -> None:
+    """Write numbers in full, with separators and round steps: no offset to add up in the head.
+
+    Args:
+        axis: The axis.
+        intervals: At most so many between its ticks.
+    """
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")))
     axis.set_major_locator(MaxNLocator(intervals, steps=[1, 2, 2.5, 5, 10]))
+
+
+def shortened(name: str, *, length: int = 20) -> str:
+    """Return a name of at most so many characters; the middle goes first, because ends tell names apart."""
+    if len(name) <= length:
+        return name
+    head = (length - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"
 
 
 def style_legend(legend: Legend, color: str) -> None:

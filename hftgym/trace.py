@@ -87,7 +87,7 @@ def trace_episode(
     # A quote at or beyond the opposite touch trades there; quote_of_action says -1 for it.
     distance = np.maximum(np.array(quotes), -1.0) * half[:, None]
     mid = column["mid"][:-1]
-    return _trace(f"{name}, seed {seed}", params.symbol, time_s, column, mid - distance[:, 0], mid + distance[:, 1])
+    return _trace(f"{name}, seed {seed:,}", params.symbol, time_s, column, mid - distance[:, 0], mid + distance[:, 1])
 
 
 def trace_backtest(backtest: "Backtest", *, name: str = "") -> Trace:

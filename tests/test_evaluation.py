@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 from scipy import stats
 
-from hftgym import evaluation, rollout, roster
+from hftgym import evaluation, progress, rollout, roster
 from hftgym.evaluation import compare, evaluate, exact, play, print_table, quantile, summarize, tabulate
 from hftgym.params import EnvParams
 from hftgym.policies import FixedSpreadPolicy, LinearSkewPolicy, OptimalPolicy, RandomPolicy, ZScorePolicy, recursion
@@ -278,3 +278,16 @@ def test_a_rule_is_at_its_best_in_the_market_at_hand():
     assert (skew.base, skew.skew) == (base, slope)
     assert best > recursion.value_of(dear, *recursion.quotes_of(LinearSkewPolicy(params=dear), dear))
     assert isinstance(roster.rules(["optimal"])["optimal"], OptimalPolicy)
+
+
+def test_a_bar_comes_when_it_takes_long_and_goes_when_it_is_done(monkeypatch, capsys):
+    quick = evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "_PATIENCE_S", 0.0)
+    with progress.slow_bar(1) as bar:
+        bar.part("a")(0.5)
+        shown = bar._progress
+        assert shown is not None
+        assert shown.tasks[0].completed == 0.5
+    assert bar._progress is None
+    assert_frame_equal(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), quick)

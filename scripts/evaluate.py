@@ -1,0 +1,85 @@
+"""Compare policies on the same episodes: a table with confidence intervals, CSV files, one picture.
+
+Like this:
+
+python scripts/evaluate.py  (every rule there is)
+
+python scripts/evaluate.py z-score avellaneda-stoikov runs/demo/model.onnx --episodes 5000
+
+python scripts/evaluate.py linear-skew optimal --params.volatility 0.001 --params.maker-fee-bps -0.5
+
+Policies: random, fixed-spread, z-score, avellaneda-stoikov, linear-skew, optimal (each at its best in the market that
+is played, where the exact recursion knows it), or the path of an exported agent (.onnx).
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from hftgym import EnvParams, plots
+from hftgym.evaluation import compare, play, print_table, summarize, tabulate
+from hftgym.roster import RULES, policies, rules
+
+_PATHS = 1_000  # episodes whose paths the picture is drawn from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What to compare.
+
+    Attributes:
+        policies: Names of rules, and .onnx files; every rule if none is given.
+        episodes: Episodes per policy; episode i has the seed `seed` + i for every policy.
+        seed: Seed of the first episode.
+        out: Where results.csv (one row per policy), differences.csv (paired, against the first policy), episodes.csv
+            (one row per policy and episode) and comparison.png are written.
+        params: The market.
+    """
+
+    policies: tyro.conf.Positional[tuple[str, ...]] = ()
+    episodes: int = 1_000
+    seed: int = 0
+    out: Path = Path("runs/evaluation")
+    params: EnvParams = field(default_factory=EnvParams)
+
+
+def main() -> int:
+    try:
+        run(tyro.cli(Arguments, description=__doc__))
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(arguments: Arguments) -> None:
+    params, out = arguments.params, arguments.out
+    players = policies(arguments.policies, params=params) if arguments.policies else rules(params=params)
+    plots.policy_colors(list(players))  # too many to draw: say so before playing
+    played = play(
+        players,
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        params=params,
+        paths=min(arguments.episodes, _PATHS),
+    )
+    table = tabulate(played)
+    summary = summarize(table, params=params, optimal=RULES[-1] if RULES[-1] in players else None)
+    print_table(summary)
+    out.mkdir(parents=True, exist_ok=True)
+    summary.write_csv(out / "results.csv")
+    compare(table, baseline=next(iter(players))).write_csv(out / "differences.csv")
+    table.write_csv(out / "episodes.csv")
+    figure = plots.comparison(table, {name: one.paths for name, one in played.items()}, tick_s=params.tick_s)
+    plots.save(figure, out / "comparison.png")
+    Console().print(f"\nwritten: {out}/{{comparison.png, results.csv, differences.csv, episodes.csv}}", style="dim")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""The bars: how fast a decision is, and how near the optimum a quarter of a minute of training gets."""
+
+import pytest
+
+from hftgym import EnvParams
+from hftgym.policies import FixedSpreadPolicy, OptimalPolicy
+from hftgym.policies.recursion import best_constant
+from scripts.benchmarks.decision import decision_latency
+from scripts.benchmarks.learning import ppo_fraction, value_of
+
+
+def test_the_file_decides_ten_times_faster_than_the_model(model_zip, exported):
+    latency = decision_latency(model_zip, exported, calls=2_000)
+    assert latency.speedup >= 10
+    assert latency.onnx_act.p50_us < 50
+
+
+def test_values_are_those_of_the_exact_recursion():
+    params = EnvParams(horizon=200)
+    offset, exact = best_constant(params)
+    value, error = value_of(FixedSpreadPolicy(offset, params=params), params)
+    assert abs(value - exact) < 4 * error
+    assert value_of(OptimalPolicy(params), params) == (OptimalPolicy(params).optimum, 0.0)
+
+
+@pytest.mark.slow
+def test_fifteen_cpu_seconds_go_nine_tenths_of_the_way_to_the_optimum():
+    assert ppo_fraction(cpu_seconds=15.0, seed=0).fraction >= 0.9
