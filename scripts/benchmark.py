@@ -4,11 +4,8 @@ Absolute rates hold for this machine alone; ratios come from one interleaved run
 otherwise idle machine.
 """
 
-import os
-import platform
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -16,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from rich.console import Console
 from rich.table import Table
 
+from hftgym.report import machine, versions
 from scripts.benchmarks import agents, environment
 from scripts.benchmarks.figure import Figure
 
@@ -26,17 +24,6 @@ PARTS = {
     "decision": agents.decision_figures,
     "learning": agents.learning_figures,
 }
-
-
-def machine() -> str:
-    """Return the machine and the versions that the figures hold for."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0] if names else cpu
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "gymnasium", "onnxruntime"))
-    return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
 
 
 def main(parts: list[str]) -> Iterator[Figure]:
@@ -50,8 +37,8 @@ def main(parts: list[str]) -> Iterator[Figure]:
 
 if __name__ == "__main__":
     console = Console()
-    console.print(machine())
-    table = Table("figure", "measured", "bar", "", "note")
+    console.print(f"{machine()}\n{versions()}")
+    table = Table("figure", "measured", "bar", "", "note", box=None, pad_edge=False)
     with console.status("measuring") as status:
         for figure in main(sys.argv[1:]):
             sign = "<=" if figure.lower_is_better else ">="

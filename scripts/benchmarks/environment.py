@@ -79,17 +79,20 @@ def single_figures() -> Iterator[Figure]:
     )
 
 
+# Linux only. The peak of getrusage() would be that of the parent, which a child inherits.
 _MEMORY = """
-import resource, gymnasium as gym, hftgym.envs, hftgym.market.batch
+import gymnasium as gym, hftgym.envs, hftgym.market.batch
 from pathlib import Path
-pages = int(Path("/proc/self/statm").read_text().split()[1])
-before = pages * resource.getpagesize() / 2**20
+def megabytes(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+before = megabytes("VmRSS")
 envs = gym.make_vec("MarketMaking-v0", num_envs=16_384)
 envs.reset(seed=0)
 for _ in range(60):
     *_, info = envs.step(envs.action_space.sample())
     dict(info)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before)
+print(megabytes("VmHWM") - before)
 """
 _COLD = """
 import time; start = time.perf_counter()
