@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -41,7 +40,8 @@ def export(
 ) -> dict[str, Any]:
     """Write the policy of a Stable-Baselines3 PPO file as an ONNX file and return its manifest.
 
-    The same model gives the same bytes. `hftgym.policies.OnnxPolicy` reads the file.
+    The same model gives the same bytes. `hftgym.policies.OnnxPolicy` reads the file. (A model that was trained behind
+    SB3's `VecNormalize` does not contain its normaliser, and cannot be exported without it.)
 
     Args:
         model_zip: `model.zip` of a run, or any SB3 PPO file of an 8-feature market-making environment.
@@ -75,14 +75,17 @@ def _loaded(path: Path) -> PPO:
         raise ExportError(f"there is no file {path}: train one with scripts/train.py")
     try:
         return PPO.load(path, device="cpu")
-    except (OSError, ValueError, KeyError, AssertionError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged pickle can raise anything
         raise ExportError(f"{path} cannot be read as a Stable-Baselines3 PPO file: {error}") from error
 
 
 def _origin(model: PPO, path: Path, params: EnvParams | None, env_id: str | None) -> dict[str, Any]:
     """Return the part of the manifest that says where the policy comes from and what it reads and writes."""
     stored: Mapping[str, Any] | None = getattr(model, "hftgym_config", None)
-    config = PPOConfig.from_dict(stored) if stored is not None else None
+    try:
+        config = PPOConfig.from_dict(stored) if stored is not None else None
+    except (ValueError, TypeError) as error:
+        raise ExportError(f"{path} has a configuration of another version of hftgym: {error}") from error
     known = {"params": config and config.params, "env_id": config and config.env_id}
     for name, given in (("params", params), ("env_id", env_id)):
         if known[name] is None and given is None:

@@ -80,9 +80,10 @@ def train(
     with one_thread():
         model = _resumed(config, folder) if resume and not overwrite else None
         if model is None:
-            if not (resume and folder.config.exists()):
-                folder.create(overwrite=overwrite)
+            # Built before the folder is touched: a recipe that cannot be built replaces nothing.
             model = build_model(config, make_env(config))
+            if overwrite or not (resume and folder.config.exists()):
+                folder.create(overwrite=overwrite)
         elif model.num_timesteps >= config.total_timesteps and folder.model.exists():
             return folder.model
         _record(config, folder)

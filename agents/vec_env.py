@@ -174,7 +174,7 @@ class NativeVecEnv(VecEnv):
                 start[name][i] = value
         return start
 
-    def _count(self, rewards: NDArray[np.float64], tick: "Callable[[str], NDArray[np.float64]]") -> None:
+    def _count(self, rewards: NDArray[np.float64], tick: Callable[[str], NDArray[np.float64]]) -> None:
         """Add this tick to the returns of the episodes and to the totals."""
         self._returns += rewards
         self._lengths += 1
@@ -193,7 +193,7 @@ class NativeVecEnv(VecEnv):
         return info
 
 
-def _this_tick(info: dict[str, Any], done: NDArray[np.bool_] | None) -> "Callable[[str], NDArray[np.float64]]":
+def _this_tick(info: dict[str, Any], done: NDArray[np.bool_] | None) -> Callable[[str], NDArray[np.float64]]:
     """Return a reader of info keys that takes ended environments from `final_info`: `info` shows their next episode."""
     if done is None:
         return info.__getitem__

@@ -4,9 +4,9 @@
 >>> env = gym.make("MarketMaking-v0")
 """
 
-from hftgym.registration import register_all as _register_all
 from hftgym.observation import FEATURE_NAMES, FEATURES, OBS_VERSION
 from hftgym.params import PRESETS, EnvParams
+from hftgym.registration import register_all as _register_all
 
 __version__ = "0.1.0"
 __all__ = ["FEATURES", "FEATURE_NAMES", "OBS_VERSION", "PRESETS", "EnvParams", "__version__"]

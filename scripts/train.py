@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from gymnasium.error import Error as GymError
 
 from agents.ppo import DEFAULT_CONFIG, PPOConfig, RunError, TrainingInterrupted, train
 
@@ -56,10 +57,12 @@ def main() -> int:
         arguments = tyro.cli(Arguments, default=Arguments(launch=launch, ppo=defaults), description=__doc__)
         model = train(arguments.ppo, folder, resume=launch.resume, overwrite=launch.overwrite)
     except KeyboardInterrupt as stop:
-        saved = isinstance(stop, TrainingInterrupted)
-        print(stop if saved else f"interrupted; --resume continues what {folder} holds", file=sys.stderr)
+        print(
+            stop if isinstance(stop, TrainingInterrupted) else f"interrupted; --resume continues {folder}",
+            file=sys.stderr,
+        )
         return 130
-    except (RunError, ValueError, TypeError, OSError) as error:
+    except (RunError, ValueError, TypeError, OSError, GymError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"trained: {model}\nnext: python scripts/export.py {folder}")

@@ -9,6 +9,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import NameNotFound
 from rich.console import Console
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -165,6 +166,17 @@ def test_a_finished_run_is_left_alone_or_extended(tiny, whole, tmp_path):
     assert PPO.load(tmp_path / "run" / "model.zip", device="cpu").num_timesteps == 1_280
     assert PPOConfig.from_toml(tmp_path / "run" / "config.toml") == longer
     assert equal(weights(train(tiny, tmp_path / "run", overwrite=True, progress=False)), weights(whole / "model.zip"))
+
+
+def test_overwriting_wins_over_resuming_and_needs_a_recipe_that_can_be_built(tiny, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    train(dataclasses.replace(tiny, seed=3), run.path, progress=False)
+    with pytest.raises(NameNotFound):
+        train(dataclasses.replace(tiny, env_id="Nowhere-v0"), run.path, overwrite=True, progress=False)
+    assert run.model.exists()
+    shorter = dataclasses.replace(tiny, total_timesteps=256)
+    train(shorter, run.path, resume=True, overwrite=True, progress=False)
+    assert [path.name for path in run.newest_first()] == [run.checkpoint(256).name]
 
 
 def test_another_recipe_cannot_be_resumed(tiny, whole):
