@@ -57,10 +57,7 @@ def main() -> int:
         arguments = tyro.cli(Arguments, default=Arguments(launch=launch, ppo=defaults), description=__doc__)
         model = train(arguments.ppo, folder, resume=launch.resume, overwrite=launch.overwrite)
     except KeyboardInterrupt as stop:
-        print(
-            stop if isinstance(stop, TrainingInterrupted) else f"interrupted; --resume continues {folder}",
-            file=sys.stderr,
-        )
+        print(stop if isinstance(stop, TrainingInterrupted) else "interrupted; see --resume", file=sys.stderr)
         return 130
     except (RunError, ValueError, TypeError, OSError, GymError) as error:
         print(f"error: {error}", file=sys.stderr)

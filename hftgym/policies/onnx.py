@@ -148,7 +148,7 @@ class OnnxPolicy(Policy):
             observations = np.array(self.manifest["probes"]["observations"], dtype=np.float32)
             expected = np.array(self.manifest["probes"]["actions"], dtype=np.float32)
         shapes = (observations.shape, expected.shape)
-        n = len(observations)
+        n = observations.size // N_FEATURES
         if n == 0 or shapes != ((n, N_FEATURES), (n, N_ACTIONS)) or not 0 < tolerance <= _LOOSEST_TOLERANCE:
             raise ModelFileError(
                 f"{self._name}: the probes must be ({N_FEATURES},) to ({N_ACTIONS},) with a tolerance of at most "

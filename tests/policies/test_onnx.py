@@ -229,6 +229,7 @@ def changed(**values):
         (lambda m: m["feature_names"].reverse(), r"feature_names is \['ask_fill'.*expected \['inventory'"),
         (changed(probes={}), "the manifest's probes is malformed"),
         (changed(probes={"observations": [], "actions": []}), "the probes must be"),
+        (changed(probes={"observations": 5.0, "actions": 5.0}), "the probes must be"),
         (changed(parity={}), "probes is malformed"),
         (changed(parity={"tolerance": 0.5}), "tolerance of at most 0.001"),
         (changed(parity={"tolerance": float("nan")}), "tolerance of at most 0.001"),
