@@ -61,14 +61,24 @@ def refuse_unknown_options(options: Mapping[str, Any] | None, known: tuple[str, 
             raise ValueError(f"options may hold {', '.join(known)}, got {name!r}")
 
 
-def json_spec(spec: EnvSpec | None) -> EnvSpec | None:
-    """Return the spec with EnvParams and enums turned into plain values, so that `spec.to_json()` works."""
-    if spec is None:
-        return None
+class JsonSpec:
+    """Mixin: a `spec` that survives `spec.to_json()`, although it may have been made with an EnvParams or an enum."""
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, EnvParams):
-            return value.to_dict()
-        return value.value if isinstance(value, Enum) else value
+    _spec: EnvSpec | None = None
 
-    return dataclasses.replace(spec, kwargs={name: plain(value) for name, value in spec.kwargs.items()})
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What `gym.make` built this from, with plain values only."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None:
+            spec = dataclasses.replace(spec, kwargs={name: _plain(value) for name, value in spec.kwargs.items()})
+        self._spec = spec
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, EnvParams):
+        return value.to_dict()
+    return value.value if isinstance(value, Enum) else value

@@ -5,10 +5,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 
-from hftgym.envs.checks import RESET_OPTIONS, checked_seed, json_spec, refuse_unknown_options, start_states
+from hftgym.envs.checks import RESET_OPTIONS, JsonSpec, checked_seed, refuse_unknown_options, start_states
 from hftgym.envs.spaces import action_space, observation_space
 from hftgym.market import layout as at
 from hftgym.market.layout import N_INFO
@@ -19,7 +18,8 @@ from hftgym.params import EnvParams, as_params
 _FLOAT32 = np.dtype(np.float32)
 
 
-class MarketMakingEnv(gym.Env[np.ndarray, np.ndarray]):
+# `spec` is a plain attribute of Gymnasium's base and a property here.
+class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """Quote both sides of a market, earn the spread, and carry as little inventory as possible.
 
     ## Description
@@ -103,7 +103,6 @@ class MarketMakingEnv(gym.Env[np.ndarray, np.ndarray]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012 (gymnasium's)
-    _spec: EnvSpec | None = None
 
     def __init__(self, *, params: EnvParams | Mapping[str, Any] | None = None, render_mode: str | None = None) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
@@ -118,15 +117,6 @@ class MarketMakingEnv(gym.Env[np.ndarray, np.ndarray]):
         self._seeded = False
         self._running = False
         self._chart: Any = None
-
-    @property
-    def spec(self) -> EnvSpec | None:
-        """The spec that `gym.make` built this from, with plain values only, so that it goes through JSON."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] (an attribute)
-        self._spec = json_spec(spec)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -6,12 +6,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from hftgym.envs.checks import RESET_OPTIONS, checked_seed, json_spec, refuse_unknown_options, start_states
+from hftgym.envs.checks import RESET_OPTIONS, JsonSpec, checked_seed, refuse_unknown_options, start_states
 from hftgym.envs.info import BatchInfo
 from hftgym.envs.spaces import action_space, observation_space
 from hftgym.market import batch
@@ -21,7 +20,8 @@ from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams, as_params
 
 
-class MarketMakingVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+# `spec` is a plain attribute of Gymnasium's base and a property here.
+class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarray]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """N environments of `MarketMakingEnv`'s kind, stepped together by one call into compiled code.
 
     Environment i of `reset(seed=s)` equals the single environment under `reset(seed=s + i)` bit for bit, whatever the
@@ -48,7 +48,6 @@ class MarketMakingVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
-    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -82,15 +81,6 @@ class MarketMakingVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._started = False
         self._pending: np.ndarray | None = None
         self._pool: ThreadPoolExecutor | None = None
-
-    @property
-    def spec(self) -> EnvSpec | None:
-        """The spec that `gym.make_vec` built this from, with plain values only, so that it goes through JSON."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] (an attribute)
-        self._spec = json_spec(spec)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
