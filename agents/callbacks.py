@@ -150,5 +150,5 @@ class ProgressCallback(BaseCallback):
     def _reward(self) -> str:
         episodes = self.model.ep_info_buffer or ()
         if not episodes:
-            return "no episode has ended yet"
-        return f"mean episode reward {np.mean([episode['r'] for episode in episodes]):.2f}"
+            return "no episode yet"
+        return f"reward {np.mean([episode['r'] for episode in episodes]):.2f}"

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hftgym.policies.avellaneda_stoikov import AvellanedaStoikovPolicy
     from hftgym.policies.base import Policy
+    from hftgym.policies.cartea_jaimungal import CarteaJaimungalPolicy
     from hftgym.policies.fixed_spread import FixedSpreadPolicy
+    from hftgym.policies.glft import GLFTPolicy
     from hftgym.policies.linear_skew import LinearSkewPolicy
     from hftgym.policies.onnx import OnnxPolicy
     from hftgym.policies.optimal import OptimalPolicy
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "AvellanedaStoikovPolicy": "avellaneda_stoikov",
+    "CarteaJaimungalPolicy": "cartea_jaimungal",
     "FixedSpreadPolicy": "fixed_spread",
+    "GLFTPolicy": "glft",
     "LinearSkewPolicy": "linear_skew",
     "OnnxPolicy": "onnx",
     "OptimalPolicy": "optimal",
@@ -30,7 +34,9 @@ _MODULE_OF = {
 
 __all__ = [
     "AvellanedaStoikovPolicy",
+    "CarteaJaimungalPolicy",
     "FixedSpreadPolicy",
+    "GLFTPolicy",
     "LinearSkewPolicy",
     "OnnxPolicy",
     "OptimalPolicy",

@@ -228,5 +228,5 @@ def test_progress_says_how_far_how_fast_and_how_well(tiny, tmp_path, monkeypatch
     text = out.getvalue()
     assert ("1024/1024" if terminal else "1,024 of 1,024 steps") in text
     assert "steps/s" in text
-    assert "mean episode reward" in text
+    assert "reward" in text
     assert ("s left" in text) != terminal
