@@ -8,7 +8,7 @@ import math
 
 from hftgym.market import layout as at
 from hftgym.market.compile import formula
-from hftgym.market.features import simple_return
+from hftgym.market.features import observe, simple_return
 from hftgym.market.layout import N_FIELDS, Params, State
 from hftgym.market.matching import FAR
 from hftgym.market.step import draw, simulated, tick
@@ -124,8 +124,9 @@ def reset_lane(f, n, lane, p, mid, half_spread, ticks, inventory):
     f[at.EQUITY * n + lane] = p.initial_cash
     f[at.ANCHOR * n + lane] = mid
     f[at.TICK * n + lane] = ticks
-    f[(at.FEATURE + 0) * n + lane] = inventory * p.per_limit
-    f[(at.FEATURE + 1) * n + lane] = 1.0 - ticks * p.per_half_horizon
+    features = observe(load(f, n, lane), p, 0.0, mid, 0.0, 0.0)
+    for k in range(N_FEATURES):
+        f[(at.FEATURE + k) * n + lane] = features[k]
 
 
 @formula
