@@ -23,9 +23,23 @@ _BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
         "initial_price": (0.0, False, 1e12),
         "volatility": (0.0, True, 0.1),
         "microstructure_noise": (0.0, True, 100.0),
+        "drift": (-0.01, True, 0.01),
+        "mean_reversion": (0.0, True, 1.0),
+        "jump_probability": (0.0, True, 1.0),
+        "jump_mean": (-0.1, True, 0.1),
+        "jump_volatility": (0.0, True, 0.1),
+        "volatility_of_volatility": (0.0, True, 1.0),
+        "volatility_reversion": (0.0, True, 1.0),
+        "regime_switching": (0.0, True, 1.0),
+        "regime_drift": (0.0, True, 10.0),
+        "regime_volatility": (0.0, False, 100.0),
+        "alpha_volatility": (0.0, True, 10.0),
+        "alpha_reversion": (0.0, True, 1.0),
         "spread": (0.0, False, 1.0),
         "arrival_intensity": (0.0, True, 1e6),
         "fill_decay": (0.0, False, 1e6),
+        "excitation": (0.0, True, 100.0),
+        "excitation_decay": (0.0, True, 1.0),
         "maker_fee_bps": (-1_000.0, True, 1_000.0),
         "taker_fee_bps": (-1_000.0, True, 1_000.0),
         "inventory_limit": (1, True, 2**53),
@@ -35,6 +49,16 @@ _BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
         "window": (2, True, 1_000_000),
         "offset_low": (-1.0, True, 1e6),
         "offset_high": (-1.0, False, 1e6),
+    }
+)
+# A parameter that means nothing unless another one is above zero.
+_NEEDS: Mapping[str, str] = MappingProxyType(
+    {
+        "jump_mean": "jump_probability",
+        "jump_volatility": "jump_probability",
+        "volatility_of_volatility": "volatility_reversion",
+        "alpha_volatility": "alpha_reversion",
+        "excitation": "excitation_decay",
     }
 )
 # Box-Muller on 32-bit words cannot return more than sqrt(2 ln 2^33).
@@ -57,10 +81,28 @@ class EnvParams:
         price_steps: "gaussian", or "binary" steps of plus or minus one standard deviation.
         volatility: Standard deviation of one tick's relative price move, 0 to 0.1.
         microstructure_noise: Standard deviation of the second shock of the price update, as a multiple of `volatility`.
+        drift: Mean relative price move per tick, -0.01 to 0.01.
+        mean_reversion: Share of the distance to `initial_price` that the mid moves back per tick, 0 to 1: an
+            Ornstein-Uhlenbeck process if `price_model` is "arithmetic".
+        jump_probability: Probability of a jump per tick (Merton 1976).
+        jump_mean: Mean relative size of a jump.
+        jump_volatility: Standard deviation of the relative size of a jump.
+        volatility_of_volatility: Standard deviation per tick of the shocks to the log of the volatility, which starts
+            at 0 and is pulled back to it; its stationary variance is that of an AR(1) process.
+        volatility_reversion: Share of the log-volatility that is lost per tick.
+        regime_switching: Probability per tick that the hidden regime, +1 or -1, changes its sign; the first one is
+            drawn.
+        regime_drift: Drift in the regime +1, and minus that in -1, in multiples of `volatility`.
+        regime_volatility: Factor on the volatility in the regime +1.
+        alpha_volatility: Standard deviation per tick of the shocks to a hidden drift, in multiples of `volatility`.
+        alpha_reversion: Share of the hidden drift that is lost per tick.
         spread: Relative bid-ask spread (> 0): best bid and ask are mid * (1 -/+ spread / 2).
         fill_model: How intensity becomes a probability per tick: "poisson" 1 - exp(-lambda), "linear" min(1, lambda).
         arrival_intensity: A, the intensity of fills at distance 0, per tick and side (>= 0).
         fill_decay: kappa, the decay of the intensity A * exp(-kappa * distance) per half-spread (> 0).
+        excitation: What a market order adds to the relative intensity of its side (Hawkes 1971): the intensity is
+            A (1 + e) with e gaining this at every order.
+        excitation_decay: Share of e that is lost per tick.
         maker_fee_bps: Fee on resting fills in basis points of the value traded; negative is a rebate.
         taker_fee_bps: Fee on crossing orders in basis points of the value traded.
         inventory_limit: Largest absolute inventory in units (>= 1).
@@ -84,10 +126,24 @@ class EnvParams:
     price_steps: PriceSteps = "gaussian"
     volatility: float = 0.002
     microstructure_noise: float = 0.1
+    drift: float = 0.0
+    mean_reversion: float = 0.0
+    jump_probability: float = 0.0
+    jump_mean: float = 0.0
+    jump_volatility: float = 0.0
+    volatility_of_volatility: float = 0.0
+    volatility_reversion: float = 0.0
+    regime_switching: float = 0.0
+    regime_drift: float = 0.0
+    regime_volatility: float = 1.0
+    alpha_volatility: float = 0.0
+    alpha_reversion: float = 0.0
     spread: float = 0.0005
     fill_model: FillModel = "poisson"
     arrival_intensity: float = 1.0
     fill_decay: float = 0.5
+    excitation: float = 0.0
+    excitation_decay: float = 0.0
     maker_fee_bps: float = 0.0
     taker_fee_bps: float = 1.0
     inventory_limit: int = 10
@@ -109,6 +165,9 @@ class EnvParams:
             object.__setattr__(self, name, _checked_number(name, getattr(self, name)))
         if self.offset_high <= self.offset_low:
             raise ValueError(f"offset_high must be above offset_low = {self.offset_low}, got {self.offset_high}")
+        for name, needed in _NEEDS.items():
+            if getattr(self, name) != 0 and getattr(self, needed) == 0:
+                raise ValueError(f"{name} needs {needed} > 0, got {name}={getattr(self, name)} with {needed}=0")
         largest_move = self.volatility * (1 + self.microstructure_noise) * _LARGEST_NORMAL
         if self.price_model == "geometric" and largest_move >= 1:
             raise ValueError(

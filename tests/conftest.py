@@ -10,6 +10,23 @@ MARKETS = {
     "dear": EnvParams(initial_price=60_000.0, initial_cash=1e7, spread=1e-5, volatility=5e-5, offset_high=9.0),
     "short": EnvParams(horizon=30, window=7, inventory_limit=1, inventory_penalty=0.5),
     "wild": EnvParams(volatility=0.05, microstructure_noise=1.0, window=2, horizon=400),
+    "hidden": EnvParams(
+        drift=1e-5,
+        mean_reversion=0.01,
+        jump_probability=0.02,
+        jump_mean=-0.001,
+        jump_volatility=0.01,
+        volatility_of_volatility=0.1,
+        volatility_reversion=0.05,
+        regime_switching=0.02,
+        regime_drift=0.5,
+        regime_volatility=2.0,
+        alpha_volatility=0.1,
+        alpha_reversion=0.05,
+        excitation=0.5,
+        excitation_decay=0.3,
+    ),
+    "excited": EnvParams(fill_model="linear", arrival_intensity=0.3, excitation=2.0, excitation_decay=0.5),
     "still": EnvParams(volatility=0.0, horizon=120),
 }
 

@@ -17,10 +17,12 @@ from hftgym.market.lane import (
     anchor_due,
     anchor_lane,
     anchor_start,
+    draw_full_lane,
     draw_lane,
+    full_market,
+    plain_market,
     reset_lane,
     ring_slot,
-    simulated_lane,
     tick_lane,
     unpack,
 )
@@ -76,17 +78,22 @@ def write_observations(memory, lanes, observations):
 
 
 @formula
-def draw_tile(f, now, p):
-    """Draw the numbers of 64 environments; a loop of its own, because few memory streams vectorise better."""
-    for lane in range(LANES):
-        draw_lane(f, now, LANES, lane, p)
-
-
-@formula
 def tick_tile(f, now, p):
-    """Run the tick of 64 environments; reads and writes nothing but the tile."""
-    for lane in range(LANES):
-        tick_lane(f, now, LANES, lane, p, simulated_lane(f, now, LANES, lane, p))
+    """Draw and run the tick of 64 environments.
+
+    Two loops, because few memory streams vectorise better; and two forms, because what is off would cost a fifth of the
+    speed if it were only multiplied by zero. The forms are one algebra: they agree bit for bit where both apply.
+    """
+    if p.full != 0.0:
+        for lane in range(LANES):
+            draw_full_lane(f, now, LANES, lane, p)
+        for lane in range(LANES):
+            tick_lane(f, now, LANES, lane, p, full_market(f, now, LANES, lane, p))
+    else:
+        for lane in range(LANES):
+            draw_lane(f, now, LANES, lane, p)
+        for lane in range(LANES):
+            tick_lane(f, now, LANES, lane, p, plain_market(f, now, LANES, lane, p))
 
 
 @formula
@@ -184,7 +191,6 @@ def step_tiles(memory, first_tile, last_tile, tiles, window, head, actions, obse
         first = tile * LANES
         count = min(LANES, num_envs - first)
         read_inputs(now, newest, oldest, actions, first, count)
-        draw_tile(f, now, p)
         tick_tile(f, now, p)
         ended += write_outputs(f, now, newest, first, count, observations, rewards, flags)
         anchor_tile(f, ring, head, window)

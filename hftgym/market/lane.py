@@ -9,9 +9,10 @@ import math
 from hftgym.market import layout as at
 from hftgym.market.compile import formula
 from hftgym.market.features import observe, simple_return
-from hftgym.market.layout import N_FIELDS, Params, State
-from hftgym.market.matching import FAR
-from hftgym.market.step import draw, simulated, tick
+from hftgym.market.layout import N_FIELDS, Hidden, Params, State
+from hftgym.market.matching import FAR, excited_reach, next_excitement
+from hftgym.market.price import hidden_drift, hidden_scale, next_hidden
+from hftgym.market.step import draw, draw_hidden, first_regime, simulated, tick
 from hftgym.observation import N_FEATURES
 
 
@@ -96,16 +97,61 @@ def tick_lane(f, now, n, lane, p, market):
 
 
 @formula
-def simulated_lane(f, now, n, lane, p):
-    """Return the Market that the drawn numbers make."""
+def plain_market(f, now, n, lane, p):
+    """Return the Market that the drawn numbers make where no hidden state is asked for."""
     return simulated(
         f[at.MID * n + lane],
         now[at.Z_PRICE * n + lane],
         now[at.Z_NOISE * n + lane],
         now[at.REACH_BID * n + lane],
         now[at.REACH_ASK * n + lane],
+        0.0,
+        1.0,
         p,
     )
+
+
+@formula
+def draw_full_lane(f, now, n, lane, p):
+    """Draw all of the tick's random numbers."""
+    draw_lane(f, now, n, lane, p)
+    u_jump, z_jump, u_regime, z_alpha, z_volatility = draw_hidden(
+        f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], f[at.TICK * n + lane]
+    )
+    now[at.U_JUMP * n + lane] = u_jump
+    now[at.Z_JUMP * n + lane] = z_jump
+    now[at.U_REGIME * n + lane] = u_regime
+    now[at.Z_ALPHA * n + lane] = z_alpha
+    now[at.Z_VOLATILITY * n + lane] = z_volatility
+
+
+@formula
+def full_market(f, now, n, lane, p):
+    """Return the Market that the drawn numbers and the hidden state make, and move the hidden state on."""
+    mid = f[at.MID * n + lane]
+    hidden = Hidden(f[at.REGIME * n + lane], f[at.ALPHA * n + lane], f[at.LOG_VOLATILITY * n + lane])
+    bid_excitement, ask_excitement = f[at.EXCITEMENT_BID * n + lane], f[at.EXCITEMENT_ASK * n + lane]
+    reach_bid = excited_reach(now[at.REACH_BID * n + lane], bid_excitement, p)
+    reach_ask = excited_reach(now[at.REACH_ASK * n + lane], ask_excitement, p)
+    market = simulated(
+        mid,
+        now[at.Z_PRICE * n + lane],
+        now[at.Z_NOISE * n + lane],
+        reach_bid,
+        reach_ask,
+        hidden_drift(mid, hidden, now[at.U_JUMP * n + lane], now[at.Z_JUMP * n + lane], p),
+        hidden_scale(hidden, p),
+        p,
+    )
+    after = next_hidden(
+        hidden, now[at.U_REGIME * n + lane], now[at.Z_ALPHA * n + lane], now[at.Z_VOLATILITY * n + lane], p
+    )
+    f[at.REGIME * n + lane] = after.regime
+    f[at.ALPHA * n + lane] = after.alpha
+    f[at.LOG_VOLATILITY * n + lane] = after.log_volatility
+    f[at.EXCITEMENT_BID * n + lane] = next_excitement(bid_excitement, reach_bid, p)
+    f[at.EXCITEMENT_ASK * n + lane] = next_excitement(ask_excitement, reach_ask, p)
+    return market
 
 
 @formula
@@ -124,6 +170,9 @@ def reset_lane(f, n, lane, p, mid, half_spread, ticks, inventory):
     f[at.EQUITY * n + lane] = p.initial_cash
     f[at.ANCHOR * n + lane] = mid
     f[at.TICK * n + lane] = ticks
+    f[at.REGIME * n + lane] = first_regime(
+        f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], ticks
+    )
     features = observe(load(f, n, lane), p, 0.0, mid, 0.0, 0.0)
     for k in range(N_FEATURES):
         f[(at.FEATURE + k) * n + lane] = features[k]
@@ -133,8 +182,10 @@ def reset_lane(f, n, lane, p, mid, half_spread, ticks, inventory):
 def unpack(v):
     """Return the Params of a packed vector."""
     return Params(
-        v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10],
-        v[11], v[12], v[13], v[14], v[15], v[16], v[17], v[18], v[19], v[20], v[21], v[22], v[23], v[24],
+        v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12],
+        v[13], v[14], v[15], v[16], v[17], v[18], v[19], v[20], v[21], v[22], v[23], v[24], v[25],
+        v[26], v[27], v[28], v[29], v[30], v[31], v[32], v[33], v[34], v[35], v[36], v[37], v[38],
+        v[39],
     )  # fmt: skip
 
 

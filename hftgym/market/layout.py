@@ -32,12 +32,14 @@ FIELDS = (
     *INFO_KEYS,
     *("quote_bid", "quote_ask"),
     *("tick", "age", "anchor", "sum_x", "sum_xx", "sum_r", "sum_rr"),
+    *("regime", "alpha", "log_volatility", "excitement_bid", "excitement_ask"),
     *("seed_low", "seed_high", "episode"),
     *(f"feature_{name}" for name in FEATURE_NAMES),
 )
 # What is needed for one tick only lies apart, where all tiles of a thread use the same cache lines.
 NOW = (
     *("action_bid", "action_ask", "z_price", "z_noise", "reach_bid", "reach_ask", "leaving", "oldest"),
+    *("u_jump", "z_jump", "u_regime", "z_alpha", "z_volatility"),
     *("reward", "terminated", "truncated"),
 )
 _AT = {name: i for names in (FIELDS, NOW) for i, name in enumerate(names)}
@@ -52,6 +54,10 @@ REWARD, TERMINATED, TRUNCATED = _AT["reward"], _AT["terminated"], _AT["truncated
 QUOTE_BID, QUOTE_ASK = _AT["quote_bid"], _AT["quote_ask"]
 TICK, AGE, ANCHOR = _AT["tick"], _AT["age"], _AT["anchor"]
 SUM_X, SUM_XX, SUM_R, SUM_RR = _AT["sum_x"], _AT["sum_xx"], _AT["sum_r"], _AT["sum_rr"]
+REGIME, ALPHA, LOG_VOLATILITY = _AT["regime"], _AT["alpha"], _AT["log_volatility"]
+EXCITEMENT_BID, EXCITEMENT_ASK = _AT["excitement_bid"], _AT["excitement_ask"]
+U_JUMP, Z_JUMP, U_REGIME = _AT["u_jump"], _AT["z_jump"], _AT["u_regime"]
+Z_ALPHA, Z_VOLATILITY = _AT["z_alpha"], _AT["z_volatility"]
 SEED_LOW, SEED_HIGH, EPISODE = _AT["seed_low"], _AT["seed_high"], _AT["episode"]
 ACTION_BID, ACTION_ASK = _AT["action_bid"], _AT["action_ask"]
 Z_PRICE, Z_NOISE, REACH_BID, REACH_ASK = _AT["z_price"], _AT["z_noise"], _AT["reach_bid"], _AT["reach_ask"]
@@ -71,6 +77,14 @@ class State(NamedTuple):
     sum_xx: float
     sum_r: float  # over the returns between them
     sum_rr: float
+
+
+class Hidden(NamedTuple):
+    """What moves the price and is shown to nobody."""
+
+    regime: float  # +1 or -1
+    alpha: float  # relative drift per tick
+    log_volatility: float  # natural log of the factor on the volatility
 
 
 class Market(NamedTuple):
@@ -112,6 +126,21 @@ class Params(NamedTuple):
     log_intensity: float  # ln A
     per_decay: float  # 1 / kappa
     linear: float  # 1: the linear fill convention
+    full: float  # 1 if any of the features below is on: the full form of the tick is run
+    drift: float  # relative, per tick
+    mean_reversion: float
+    jump_probability: float
+    jump_mean: float
+    jump_volatility: float
+    volatility_of_volatility: float
+    volatility_kept: float  # 1 - reversion
+    regime_switching: float
+    regime_drift: float  # relative, per tick
+    regime_volatility: float
+    alpha_volatility: float  # relative, per tick
+    alpha_kept: float
+    excitation: float
+    excitation_kept: float
     maker_fee: float  # fraction of the value
     taker_fee: float
     inventory_limit: float
@@ -144,6 +173,21 @@ def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
             log_intensity=math.log(params.arrival_intensity) if params.arrival_intensity > 0 else -math.inf,
             per_decay=1 / params.fill_decay,
             linear=float(params.fill_model == "linear"),
+            full=float(_is_full(params)),
+            drift=params.drift,
+            mean_reversion=params.mean_reversion,
+            jump_probability=params.jump_probability,
+            jump_mean=params.jump_mean,
+            jump_volatility=params.jump_volatility,
+            volatility_of_volatility=params.volatility_of_volatility,
+            volatility_kept=1 - params.volatility_reversion,
+            regime_switching=params.regime_switching,
+            regime_drift=params.regime_drift * params.volatility,
+            regime_volatility=params.regime_volatility,
+            alpha_volatility=params.alpha_volatility * params.volatility,
+            alpha_kept=1 - params.alpha_reversion,
+            excitation=params.excitation,
+            excitation_kept=1 - params.excitation_decay,
             maker_fee=params.maker_fee_bps * 1e-4,
             taker_fee=params.taker_fee_bps * 1e-4,
             inventory_limit=float(params.inventory_limit),
@@ -162,3 +206,16 @@ def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
         ),
         dtype=np.float64,
     )
+
+
+# Switched on by any other value than the default.
+_FULL = (
+    *("drift", "mean_reversion", "jump_probability", "volatility_of_volatility", "regime_drift", "regime_volatility"),
+    *("alpha_volatility", "excitation"),
+)
+
+
+def _is_full(params: EnvParams) -> bool:
+    """Return whether the plain form of the tick leaves something out that these parameters ask for."""
+    plain = EnvParams()
+    return any(getattr(params, name) != getattr(plain, name) for name in _FULL)

@@ -39,6 +39,18 @@ def reach(word, p):
 
 
 @formula
+def excited_reach(reached, excitement, p):
+    """Return the reach under an intensity of A (1 + e)."""
+    return reached + log(1.0 + excitement) * p.per_decay
+
+
+@formula
+def next_excitement(excitement, reached, p):
+    """Return e one tick later (Hawkes 1971): it decays, and grows where orders have come as far as the mid."""
+    return p.excitation_kept * excitement + (p.excitation if reached >= 0.0 else 0.0)
+
+
+@formula
 def room(inventory, side, p):
     """Return how much of a one-unit order the inventory limit allows, in units."""
     left = p.inventory_limit - side * inventory

@@ -21,6 +21,9 @@ _32 = np.uint64(32)
 
 # What a block is drawn for. Different uses never share a block.
 STREAM_TICK = np.uint64(0)
+STREAM_HIDDEN = np.uint64(1)  # jumps, regimes, hidden drift
+STREAM_VOLATILITY = np.uint64(2)
+STREAM_START = np.uint64(3)  # the hidden state that an episode starts in
 
 _MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
 _ONE_BITS = np.uint64(0x3FF0000000000000)
@@ -46,12 +49,12 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 @formula
-def tick_block(seed_low, seed_high, episode, tick):
-    """Return the four words of one tick; the arguments are floats that hold integers below 2^32."""
+def tick_block(seed_low, seed_high, episode, tick, stream):
+    """Return the four words of one tick and use; all but the stream are floats that hold integers below 2^32."""
     return philox(
         np.uint64(np.int64(tick)),
         np.uint64(np.int64(episode)),
-        STREAM_TICK,
+        stream,
         np.uint64(0),
         np.uint64(np.int64(seed_low)),
         np.uint64(np.int64(seed_high)),
@@ -83,6 +86,32 @@ def log(x):
     )
     half = 0.5 * f * f
     return k * _LN2_HIGH - ((half - (s * (half + (even + odd)) + k * _LN2_LOW)) - f)
+
+
+@formula
+def exp(x):
+    """Return e^x to 2 ulp, 0 below -700 and e^700 above 700: a Taylor polynomial between powers of two."""
+    x = x if x < 700.0 else 700.0
+    tiny = x < -700.0
+    x = -700.0 if tiny else x
+    n = math.floor(x * 1.4426950408889634 + 0.5)
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    p = 1.0 / 6227020800.0
+    p = p * r + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    power = np.uint64((np.int64(n) + _1023) << np.int64(52)).view(np.float64)
+    return 0.0 if tiny else p * power
 
 
 @formula

@@ -10,7 +10,17 @@ import numpy as np
 
 from hftgym.market import layout as at
 from hftgym.market.compile import formula, kernel
-from hftgym.market.lane import anchor_due, anchor_lane, draw_lane, reset_lane, simulated_lane, tick_lane, unpack
+from hftgym.market.lane import (
+    anchor_due,
+    anchor_lane,
+    draw_full_lane,
+    draw_lane,
+    full_market,
+    plain_market,
+    reset_lane,
+    tick_lane,
+    unpack,
+)
 from hftgym.market.layout import N_FIELDS, N_NOW, Market, Params, pack
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
@@ -91,8 +101,12 @@ def step_single(memory, action, observation):
     head = _turn_ring(memory, window)
     now[at.ACTION_BID] = bid
     now[at.ACTION_ASK] = ask
-    draw_lane(f, now, 1, 0, p)
-    tick_lane(f, now, 1, 0, p, simulated_lane(f, now, 1, 0, p))
+    if p.full != 0.0:
+        draw_full_lane(f, now, 1, 0, p)
+        tick_lane(f, now, 1, 0, p, full_market(f, now, 1, 0, p))
+    else:
+        draw_lane(f, now, 1, 0, p)
+        tick_lane(f, now, 1, 0, p, plain_market(f, now, 1, 0, p))
     _finish(memory, observation, head, window)
     return now[at.REWARD], now[at.TERMINATED] != 0.0
 

@@ -9,7 +9,15 @@ from hftgym.market.features import observe, simple_return, slide
 from hftgym.market.layout import Market, Outcome, State
 from hftgym.market.matching import execution, quote, reach, room
 from hftgym.market.price import next_mid
-from hftgym.market.random import normal_pair, tick_block
+from hftgym.market.random import (
+    STREAM_HIDDEN,
+    STREAM_START,
+    STREAM_TICK,
+    STREAM_VOLATILITY,
+    normal_pair,
+    tick_block,
+    uniform,
+)
 from hftgym.market.reward import inventory_penalty, pnl
 
 
@@ -94,17 +102,34 @@ def tick(s, p, market, action_bid, action_ask, leaving, oldest):
 
 @formula
 def draw(seed_low, seed_high, episode, ticks, p):
-    """Return what is random in one simulated tick: (price normal, noise normal, bid reach, ask reach)."""
-    a, b, c, d = tick_block(seed_low, seed_high, episode, ticks)
+    """Return what is random in every simulated tick: (price normal, noise normal, bid reach, ask reach)."""
+    a, b, c, d = tick_block(seed_low, seed_high, episode, ticks, STREAM_TICK)
     z_price, z_noise = normal_pair(a, b)
     return z_price, z_noise, reach(c, p), reach(d, p)
 
 
 @formula
-def simulated(mid, z_price, z_noise, reach_bid, reach_ask, p):
+def draw_hidden(seed_low, seed_high, episode, ticks):
+    """Return what the hidden state draws: (jump uniform, jump normal, regime uniform, alpha and volatility normals)."""
+    a, b, c, d = tick_block(seed_low, seed_high, episode, ticks, STREAM_HIDDEN)
+    z_jump, z_alpha = normal_pair(a, b)
+    a, b, _, _ = tick_block(seed_low, seed_high, episode, ticks, STREAM_VOLATILITY)
+    z_volatility, _ = normal_pair(a, b)
+    return uniform(c), z_jump, uniform(d), z_alpha, z_volatility
+
+
+@formula
+def first_regime(seed_low, seed_high, episode, ticks):
+    """Return the hidden regime that an episode starts in, +1 or -1 with equal chance."""
+    word, _, _, _ = tick_block(seed_low, seed_high, episode, ticks, STREAM_START)
+    return 1.0 if uniform(word) < 0.5 else -1.0
+
+
+@formula
+def simulated(mid, z_price, z_noise, reach_bid, reach_ask, drift, scale, p):
     """Return the Market of one simulated tick."""
     half_spread = mid * p.half_spread
-    moved = next_mid(mid, z_price, z_noise, p)
+    moved = next_mid(mid, z_price, z_noise, drift, scale, p)
     return Market(
         half_spread, mid - reach_bid * half_spread, mid + reach_ask * half_spread, moved, moved * p.half_spread
     )

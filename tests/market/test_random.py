@@ -6,7 +6,7 @@ import pytest
 from hftgym.market.compile import kernel
 from hftgym.market.lane import unpack
 from hftgym.market.layout import Params, pack
-from hftgym.market.random import log, normal_pair, philox, sincos_turns, tick_block, uniform
+from hftgym.market.random import STREAM_TICK, exp, log, normal_pair, philox, sincos_turns, tick_block, uniform
 from hftgym.market.step import draw
 from hftgym.params import EnvParams
 from tests.reference.twin import philox4x32
@@ -22,13 +22,14 @@ KNOWN_ANSWERS = [
     ),
 ]
 N = 400_000
+STREAM = STREAM_TICK
 
 
 @kernel
 def blocks(seed, episode, count):
     out = np.empty((4, count))
     for i in range(count):
-        a, b, c, d = tick_block(float(seed), 0.0, float(episode), float(i))
+        a, b, c, d = tick_block(float(seed), 0.0, float(episode), float(i), STREAM)
         out[0, i], out[1, i] = normal_pair(a, b)
         out[2, i], out[3, i] = uniform(c), uniform(d)
     return out
@@ -46,6 +47,14 @@ def test_logarithm_is_exact_to_rounding():
     ours = np.array([log(v) for v in x])
     expected = np.array([math.log(v) for v in x])
     np.testing.assert_allclose(ours, expected, rtol=4e-16, atol=2e-16)
+
+
+def test_exponential_is_exact_to_rounding():
+    x = np.concatenate([np.linspace(-700, 700, 4001), np.linspace(-1, 1, 2001), [0.0]])
+    np.testing.assert_allclose([exp(v) for v in x], np.exp(x), rtol=5e-16)
+    assert exp(0.0) == 1.0
+    assert exp(-1e9) == 0.0
+    assert exp(1e9) == exp(700.0)
 
 
 def test_sine_and_cosine_of_turns_are_exact_to_rounding():

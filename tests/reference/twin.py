@@ -33,18 +33,51 @@ class Twin:
         self.prices = [p.initial_price]
         self.cash, self.inventory = p.initial_cash, 0.0
         self.bought = self.sold = 0.0
+        self.alpha = self.log_volatility = 0.0
+        self.excitement = {1.0: 0.0, -1.0: 0.0}
+        self.regime = 1.0 if (self.block(3)[0] + 0.5) / 2**32 < 0.5 else -1.0
         return self.observation()
 
-    def draws(self):
-        a, b, c, d = philox4x32((self.tick, self.episode, 0, 0), (self.seed & MASK, self.seed >> 32))
+    def block(self, stream):
+        return philox4x32((self.tick, self.episode, stream, 0), (self.seed & MASK, self.seed >> 32))
+
+    def draws(self, stream):
+        """Return two normals and two uniforms."""
+        a, b, c, d = self.block(stream)
         radius = math.sqrt(-2 * math.log((a + 0.5) / 2**32))
         angle = 2 * math.pi * b / 2**32
         return radius * math.cos(angle), radius * math.sin(angle), (c + 0.5) / 2**32, (d + 0.5) / 2**32
 
-    def filled(self, distance, u):
+    def moved(self, mid, z1, z2):
+        """Return the next mid, and move the hidden state."""
+        p = self.p
+        z_jump, z_alpha, u_jump, u_regime = self.draws(1)
+        z_volatility, *_ = self.draws(2)
+        if p.price_steps == "binary":
+            z1, z2 = math.copysign(1, z1), math.copysign(1, z2)
+        base = mid if p.price_model == "geometric" else p.initial_price
+        sigma = p.volatility * math.exp(self.log_volatility) * (p.regime_volatility if self.regime > 0 else 1)
+        move = sigma * (z1 + p.microstructure_noise * z2) + p.drift + self.alpha
+        move += self.regime * p.regime_drift * p.volatility
+        if u_jump < p.jump_probability:
+            move += p.jump_mean + p.jump_volatility * z_jump
+        if u_regime < p.regime_switching:
+            self.regime = -self.regime
+        self.alpha = (1 - p.alpha_reversion) * self.alpha + p.alpha_volatility * p.volatility * z_alpha
+        self.log_volatility = (1 - p.volatility_reversion) * self.log_volatility
+        self.log_volatility += p.volatility_of_volatility * z_volatility
+        return max(mid + base * move + p.mean_reversion * (p.initial_price - mid), 1e-6 * p.initial_price)
+
+    def excite(self, side, u):
+        """Let a market order raise the intensity of its side."""
+        p = self.p
+        arrived = self.filled(0.0, u, side)
+        self.excitement[side] = (1 - p.excitation_decay) * self.excitement[side] + (p.excitation if arrived else 0)
+
+    def filled(self, distance, u, side):
         if math.isinf(distance):
             return False
-        intensity = self.p.arrival_intensity * math.exp(-self.p.fill_decay * distance)
+        intensity = self.p.arrival_intensity * math.exp(-self.p.fill_decay * distance) * (1 + self.excitement[side])
         if self.p.fill_model == "linear":
             return u < min(1.0, intensity)
         return 1 - u < 1 - math.exp(-intensity)
@@ -60,21 +93,20 @@ class Twin:
         price, touch = mid - side * offset * half, mid + side * half
         if action <= -1 or side * (price - touch) >= 0:
             return size, touch, size * touch * p.taker_fee_bps / 1e4
-        if self.filled(side * (mid - price) / half, u):
+        if self.filled(side * (mid - price) / half, u, side):
             return size, price, size * price * p.maker_fee_bps / 1e4
         return 0.0, 0.0, 0.0
 
     def step(self, action):
         p, mid = self.p, self.prices[-1]
-        z1, z2, u_bid, u_ask = self.draws()
+        z1, z2, u_bid, u_ask = self.draws(0)
         self.bought, bid_price, bid_fee = self.trade(float(np.float32(action[0])), u_bid, 1.0)
         self.sold, ask_price, ask_fee = self.trade(float(np.float32(action[1])), u_ask, -1.0)
         equity_before = self.cash + self.inventory * mid
 
-        if p.price_steps == "binary":
-            z1, z2 = math.copysign(1, z1), math.copysign(1, z2)
-        base = mid if p.price_model == "geometric" else p.initial_price
-        new_mid = max(mid + base * p.volatility * (z1 + p.microstructure_noise * z2), 1e-6 * p.initial_price)
+        self.excite(1.0, u_bid)
+        self.excite(-1.0, u_ask)
+        new_mid = self.moved(mid, z1, z2)
 
         self.cash += self.sold * ask_price - self.bought * bid_price - bid_fee - ask_fee
         self.inventory += self.bought - self.sold
