@@ -12,8 +12,12 @@ from typing import Any, Literal, Self, get_args
 PriceModel = Literal["geometric", "arithmetic"]
 PriceSteps = Literal["gaussian", "binary"]
 FillModel = Literal["poisson", "linear"]
+Reward = Literal["pnl", "martingale_free", "cara"]
 
-_CHOICES = MappingProxyType({"price_model": PriceModel, "price_steps": PriceSteps, "fill_model": FillModel})
+_CHOICES = MappingProxyType(
+    {"price_model": PriceModel, "price_steps": PriceSteps, "fill_model": FillModel, "reward": Reward}
+)
+_SWITCHES = ("trade_through", "sized_actions")
 _INTEGERS = ("inventory_limit", "horizon", "window")
 
 # name -> (lowest, is the lowest itself allowed, highest allowed)
@@ -40,6 +44,12 @@ _BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
         "fill_decay": (0.0, False, 1e6),
         "excitation": (0.0, True, 100.0),
         "excitation_decay": (0.0, True, 1.0),
+        "market_order_size": (0.0, True, 1e9),
+        "level_depth": (0.0, True, 1e9),
+        "level_spacing": (0.0, True, 1e6),
+        "order_size": (0.0, False, 1e9),
+        "terminal_penalty": (0.0, True, 1e9),
+        "risk_aversion": (0.0, True, 1e6),
         "maker_fee_bps": (-1_000.0, True, 1_000.0),
         "taker_fee_bps": (-1_000.0, True, 1_000.0),
         "inventory_limit": (1, True, 2**53),
@@ -59,6 +69,7 @@ _NEEDS: Mapping[str, str] = MappingProxyType(
         "volatility_of_volatility": "volatility_reversion",
         "alpha_volatility": "alpha_reversion",
         "excitation": "excitation_decay",
+        "level_spacing": "level_depth",
     }
 )
 # Box-Muller on 32-bit words cannot return more than sqrt(2 ln 2^33).
@@ -103,12 +114,27 @@ class EnvParams:
         excitation: What a market order adds to the relative intensity of its side (Hawkes 1971): the intensity is
             A (1 + e) with e gaining this at every order.
         excitation_decay: Share of e that is lost per tick.
+        market_order_size: Mean size of the market orders that meet a quote, exponentially distributed, in units: a
+            quote is filled for no more than that. 0 means that they are always large enough.
+        trade_through: Whether a resting quote that the new opposite touch has reached or passed is filled at its own
+            price, which by then is a bad one: adverse selection.
+        level_depth: Units at each price level of the book that a crossing order walks; 0 means no end of them at the
+            touch.
+        level_spacing: Half-spreads between two levels of that book.
+        order_size: Units of one order, the largest one if `sized_actions`.
+        sized_actions: Whether an action has four components, (bid, ask, bid size, ask size); a size runs linearly from
+            nothing at -1 to `order_size` at +1.
         maker_fee_bps: Fee on resting fills in basis points of the value traded; negative is a rebate.
         taker_fee_bps: Fee on crossing orders in basis points of the value traded.
         inventory_limit: Largest absolute inventory in units (>= 1).
         initial_cash: Cash at tick 0 (> 0).
         inventory_penalty: Charge on inventory^2 per tick, in half-spreads at the initial price (>= 0). Relative, so
             that the problem is the same at every price level; `phi` is the same number in currency.
+        terminal_penalty: Charge on inventory^2 at the end of the episode, in half-spreads at the initial price.
+        reward: "pnl" is the change of equity; "martingale_free" leaves out `inventory_pnl`, whose mean is zero on a
+            martingale; "cara" is the change of (1 - exp(-risk_aversion * gain)) / risk_aversion, which adds up to the
+            utility of the final gain. The penalties are taken from each of them.
+        risk_aversion: Absolute risk aversion of "cara", per quote currency (> 0 there, 0 elsewhere).
         horizon: Ticks per episode (>= 1).
         window: Prices in the rolling window, the current one included (>= 2).
         offset_low: Offset that an action just above -1 asks for (>= -1, which is the opposite touch).
@@ -144,11 +170,20 @@ class EnvParams:
     fill_decay: float = 0.5
     excitation: float = 0.0
     excitation_decay: float = 0.0
+    market_order_size: float = 0.0
+    trade_through: bool = False
+    level_depth: float = 0.0
+    level_spacing: float = 0.0
+    order_size: float = 1.0
+    sized_actions: bool = False
     maker_fee_bps: float = 0.0
     taker_fee_bps: float = 1.0
     inventory_limit: int = 10
     initial_cash: float = 10_000.0
     inventory_penalty: float = 0.008
+    terminal_penalty: float = 0.0
+    reward: Reward = "pnl"
+    risk_aversion: float = 0.0
     horizon: int = 1_000
     window: int = 50
     offset_low: float = -1.0
@@ -161,6 +196,9 @@ class EnvParams:
         for name, choice in _CHOICES.items():
             if getattr(self, name) not in get_args(choice):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(choice))}, got {getattr(self, name)!r}")
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
         for name in _BOUNDS:
             object.__setattr__(self, name, _checked_number(name, getattr(self, name)))
         if self.offset_high <= self.offset_low:
@@ -168,6 +206,11 @@ class EnvParams:
         for name, needed in _NEEDS.items():
             if getattr(self, name) != 0 and getattr(self, needed) == 0:
                 raise ValueError(f"{name} needs {needed} > 0, got {name}={getattr(self, name)} with {needed}=0")
+        if (self.risk_aversion > 0) != (self.reward == "cara"):
+            raise ValueError(
+                'risk_aversion must be above 0 if and only if reward is "cara", got '
+                f"risk_aversion={self.risk_aversion} with reward={self.reward!r}"
+            )
         largest_move = self.volatility * (1 + self.microstructure_noise) * _LARGEST_NORMAL
         if self.price_model == "geometric" and largest_move >= 1:
             raise ValueError(

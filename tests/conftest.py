@@ -27,6 +27,26 @@ MARKETS = {
         excitation_decay=0.3,
     ),
     "excited": EnvParams(fill_model="linear", arrival_intensity=0.3, excitation=2.0, excitation_decay=0.5),
+    "adverse": EnvParams(
+        trade_through=True,
+        market_order_size=0.7,
+        level_depth=0.4,
+        level_spacing=1.5,
+        maker_fee_bps=0.3,
+        terminal_penalty=1.0,
+        horizon=300,
+        inventory_limit=3,
+    ),
+    "sized": EnvParams(
+        sized_actions=True,
+        order_size=4.0,
+        market_order_size=2.0,
+        level_depth=1.0,
+        level_spacing=0.5,
+        reward="martingale_free",
+        trade_through=True,
+    ),
+    "utility": EnvParams(reward="cara", risk_aversion=0.05, terminal_penalty=0.5, horizon=250),
     "still": EnvParams(volatility=0.0, horizon=120),
 }
 

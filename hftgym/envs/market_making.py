@@ -111,7 +111,8 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
             )
         self.params = as_params(params)
         self.render_mode = render_mode
-        self.action_space = action_space()
+        self.action_space = action_space(self.params)
+        self._action_shape = self.action_space.shape
         self.observation_space = observation_space()
         self._attach(allocate(self.params))
         self._seeded = False
@@ -155,11 +156,11 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
         """
         if not self._running:
             raise ResetNeeded("call reset() before step(): the episode has not been started, or it has ended")
-        if not (type(action) is np.ndarray and action.dtype is _FLOAT32 and action.shape == (2,)):
-            action = _as_action(action)
+        if not (type(action) is np.ndarray and action.dtype is _FLOAT32 and action.shape == self._action_shape):
+            action = _as_action(action, self._action_shape)
         reward, terminated = step_single(self._memory, action, self._observation)
         if reward != reward:  # the kernel's sign for an action outside [-1, 1], tested there because it is faster
-            raise ValueError(f"action must be two numbers in [-1, 1] (bid, ask), got {action.tolist()}")
+            raise ValueError(f"action must be {len(action)} numbers in [-1, 1], got {action.tolist()}")
         if terminated:
             self._running = False
         if self.render_mode is not None:
@@ -232,12 +233,12 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
         self._attach(self._memory)
 
 
-def _as_action(action: Any) -> np.ndarray:
-    """Return any array-like as float32 (2,), or raise."""
+def _as_action(action: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return any array-like as float32 of the wanted shape, or raise."""
     try:
         array = np.asarray(action, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"action must be two numbers in [-1, 1] (bid, ask), got {action!r}") from error
-    if array.shape != (2,):
-        raise ValueError(f"action must have the shape (2,) for (bid, ask), got {array.shape}")
+        raise ValueError(f"action must be {shape[0]} numbers in [-1, 1], got {action!r}") from error
+    if array.shape != shape:
+        raise ValueError(f"action must have the shape {shape}, got {array.shape}")
     return np.ascontiguousarray(array)

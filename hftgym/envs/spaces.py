@@ -4,11 +4,12 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from hftgym.observation import FEATURES
+from hftgym.params import EnvParams
 
 
-def action_space() -> Box:
-    """Return Box(-1, 1, (2,), float32): (bid, ask), where -1 crosses and +1 withdraws."""
-    return Box(-1.0, 1.0, (2,), np.float32)
+def action_space(params: EnvParams) -> Box:
+    """Return Box(-1, 1, (2,), float32): (bid, ask), where -1 crosses and +1 withdraws; (4,) with the two sizes."""
+    return Box(-1.0, 1.0, (4 if params.sized_actions else 2,), np.float32)
 
 
 def observation_space() -> Box:

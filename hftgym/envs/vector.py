@@ -67,7 +67,7 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
         self.render_mode = None
         self._mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self._mode}
-        self.single_action_space, self.single_observation_space = action_space(), observation_space()
+        self.single_action_space, self.single_observation_space = action_space(self.params), observation_space()
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._check_actions = check_actions
@@ -223,8 +223,8 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
 
     def _checked(self, actions: Any) -> np.ndarray:
         actions = np.ascontiguousarray(actions, dtype=np.float32)
-        if actions.shape != (self.num_envs, 2):
-            raise ValueError(f"actions must have the shape ({self.num_envs}, 2) for (bid, ask), got {actions.shape}")
+        if actions.shape != self.action_space.shape:
+            raise ValueError(f"actions must have the shape {self.action_space.shape}, got {actions.shape}")
         if self._check_actions and not (np.abs(actions) <= 1.0).all():
             worst = int(np.flatnonzero(~(np.abs(actions) <= 1.0).all(axis=1))[0])
             raise ValueError(

@@ -6,7 +6,7 @@ from hftgym.market.compile import formula
 @formula
 def fee(size, price, taker, p):
     """Return the fee of one fill in quote currency; negative is a rebate."""
-    return size * price * (p.taker_fee if taker != 0.0 else p.maker_fee)
+    return size * price * (p.taker_fee if taker else p.maker_fee)
 
 
 @formula

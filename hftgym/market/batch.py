@@ -19,11 +19,9 @@ from hftgym.market.lane import (
     anchor_start,
     draw_full_lane,
     draw_lane,
-    full_market,
-    plain_market,
     reset_lane,
     ring_slot,
-    tick_lane,
+    simulate_lane,
     unpack,
 )
 from hftgym.market.layout import LANES, N_FIELDS, N_NOW, Params, pack
@@ -88,12 +86,12 @@ def tick_tile(f, now, p):
         for lane in range(LANES):
             draw_full_lane(f, now, LANES, lane, p)
         for lane in range(LANES):
-            tick_lane(f, now, LANES, lane, p, full_market(f, now, LANES, lane, p))
+            simulate_lane(f, now, LANES, lane, p, True)
     else:
         for lane in range(LANES):
             draw_lane(f, now, LANES, lane, p)
         for lane in range(LANES):
-            tick_lane(f, now, LANES, lane, p, plain_market(f, now, LANES, lane, p))
+            simulate_lane(f, now, LANES, lane, p, False)
 
 
 @formula
@@ -105,6 +103,10 @@ def read_inputs(now, newest, oldest, actions, first, count):
     for lane in range(count):
         now[at.ACTION_BID * LANES + lane] = actions[first + lane, 0]
         now[at.ACTION_ASK * LANES + lane] = actions[first + lane, 1]
+    if actions.shape[1] == 4:
+        for lane in range(count):
+            now[at.ACTION_BID_SIZE * LANES + lane] = actions[first + lane, 2]
+            now[at.ACTION_ASK_SIZE * LANES + lane] = actions[first + lane, 3]
 
 
 @formula
@@ -166,7 +168,7 @@ def step_tiles(memory, first_tile, last_tile, tiles, window, head, actions, obse
         tiles: All tiles in memory.
         window: Slots of each ring.
         head: Slot of the price that this tick makes.
-        actions: float32 (num_envs, 2); limited to [-1, 1], a NaN withdraws.
+        actions: float32 (num_envs, 2 or 4); limited to [-1, 1], a NaN withdraws.
         observations: float32 (num_envs, 8), written.
         rewards: float64 (num_envs,), written.
         flags: bool (2, num_envs): terminated and truncated, written.

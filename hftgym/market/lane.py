@@ -10,9 +10,9 @@ from hftgym.market import layout as at
 from hftgym.market.compile import formula
 from hftgym.market.features import observe, simple_return
 from hftgym.market.layout import N_FIELDS, Hidden, Params, State
-from hftgym.market.matching import FAR, excited_reach, next_excitement
+from hftgym.market.matching import FAR, excited_reach, next_excitement, order_size
 from hftgym.market.price import hidden_drift, hidden_scale, next_hidden
-from hftgym.market.step import draw, draw_hidden, first_regime, simulated, tick
+from hftgym.market.step import decide, draw, draw_more, first_regime, simulated, tick
 from hftgym.observation import N_FEATURES
 
 
@@ -81,19 +81,29 @@ def draw_lane(f, now, n, lane, p):
 
 
 @formula
-def tick_lane(f, now, n, lane, p, market):
-    """Run one tick on what the market does, wherever that comes from."""
+def tick_lane(f, now, n, lane, p, market, orders, full):
+    """Run one tick on what the market does and what the agent has in it, wherever these come from."""
     after, outcome, features = tick(
-        load(f, n, lane),
-        p,
-        market,
-        now[at.ACTION_BID * n + lane],
-        now[at.ACTION_ASK * n + lane],
-        now[at.LEAVING * n + lane],
-        now[at.OLDEST * n + lane],
+        load(f, n, lane), p, market, orders, now[at.LEAVING * n + lane], now[at.OLDEST * n + lane], full
     )
     store_state(f, n, lane, after)
     store_outcome(f, now, n, lane, outcome, features, after.mid, market.next_half_spread)
+
+
+@formula
+def plain_orders(f, now, n, lane, p, half_spread):
+    """Return the orders decided now, of one size."""
+    bid, ask = now[at.ACTION_BID * n + lane], now[at.ACTION_ASK * n + lane]
+    return decide(bid, ask, p.order_size, p.order_size, f[at.MID * n + lane], half_spread, p)
+
+
+@formula
+def full_orders(f, now, n, lane, p, half_spread):
+    """Return the orders decided now, of the size that the action says."""
+    bid_size = order_size(now[at.ACTION_BID_SIZE * n + lane], p) if p.sized != 0.0 else p.order_size
+    ask_size = order_size(now[at.ACTION_ASK_SIZE * n + lane], p) if p.sized != 0.0 else p.order_size
+    bid, ask = now[at.ACTION_BID * n + lane], now[at.ACTION_ASK * n + lane]
+    return decide(bid, ask, bid_size, ask_size, f[at.MID * n + lane], half_spread, p)
 
 
 @formula
@@ -105,6 +115,8 @@ def plain_market(f, now, n, lane, p):
         now[at.Z_NOISE * n + lane],
         now[at.REACH_BID * n + lane],
         now[at.REACH_ASK * n + lane],
+        math.inf,
+        math.inf,
         0.0,
         1.0,
         p,
@@ -115,7 +127,7 @@ def plain_market(f, now, n, lane, p):
 def draw_full_lane(f, now, n, lane, p):
     """Draw all of the tick's random numbers."""
     draw_lane(f, now, n, lane, p)
-    u_jump, z_jump, u_regime, z_alpha, z_volatility = draw_hidden(
+    u_jump, z_jump, u_regime, z_alpha, z_volatility, sell, buy = draw_more(
         f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], f[at.TICK * n + lane]
     )
     now[at.U_JUMP * n + lane] = u_jump
@@ -123,6 +135,8 @@ def draw_full_lane(f, now, n, lane, p):
     now[at.U_REGIME * n + lane] = u_regime
     now[at.Z_ALPHA * n + lane] = z_alpha
     now[at.Z_VOLATILITY * n + lane] = z_volatility
+    now[at.SELL_SIZE * n + lane] = p.market_order_size * sell
+    now[at.BUY_SIZE * n + lane] = p.market_order_size * buy
 
 
 @formula
@@ -139,6 +153,8 @@ def full_market(f, now, n, lane, p):
         now[at.Z_NOISE * n + lane],
         reach_bid,
         reach_ask,
+        now[at.SELL_SIZE * n + lane],
+        now[at.BUY_SIZE * n + lane],
         hidden_drift(mid, hidden, now[at.U_JUMP * n + lane], now[at.Z_JUMP * n + lane], p),
         hidden_scale(hidden, p),
         p,
@@ -185,7 +201,7 @@ def unpack(v):
         v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12],
         v[13], v[14], v[15], v[16], v[17], v[18], v[19], v[20], v[21], v[22], v[23], v[24], v[25],
         v[26], v[27], v[28], v[29], v[30], v[31], v[32], v[33], v[34], v[35], v[36], v[37], v[38],
-        v[39],
+        v[39], v[40], v[41], v[42], v[43], v[44], v[45], v[46], v[47], v[48],
     )  # fmt: skip
 
 
@@ -238,3 +254,15 @@ def anchor_lane(f, n, lane, ring, head, window):
         price = ring[ring_slot(head, k, window) * n + lane]
         anchor_add(f, n, lane, price, before)
         before = price
+
+
+@formula
+def simulate_lane(f, now, n, lane, p, full):
+    """Run one simulated tick on drawn numbers."""
+    if full:
+        market = full_market(f, now, n, lane, p)
+        orders = full_orders(f, now, n, lane, p, market.half_spread)
+    else:
+        market = plain_market(f, now, n, lane, p)
+        orders = plain_orders(f, now, n, lane, p, market.half_spread)
+    tick_lane(f, now, n, lane, p, market, orders, full)

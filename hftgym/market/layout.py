@@ -40,6 +40,7 @@ FIELDS = (
 NOW = (
     *("action_bid", "action_ask", "z_price", "z_noise", "reach_bid", "reach_ask", "leaving", "oldest"),
     *("u_jump", "z_jump", "u_regime", "z_alpha", "z_volatility"),
+    *("action_bid_size", "action_ask_size", "sell_size", "buy_size"),
     *("reward", "terminated", "truncated"),
 )
 _AT = {name: i for names in (FIELDS, NOW) for i, name in enumerate(names)}
@@ -57,6 +58,8 @@ SUM_X, SUM_XX, SUM_R, SUM_RR = _AT["sum_x"], _AT["sum_xx"], _AT["sum_r"], _AT["s
 REGIME, ALPHA, LOG_VOLATILITY = _AT["regime"], _AT["alpha"], _AT["log_volatility"]
 EXCITEMENT_BID, EXCITEMENT_ASK = _AT["excitement_bid"], _AT["excitement_ask"]
 U_JUMP, Z_JUMP, U_REGIME = _AT["u_jump"], _AT["z_jump"], _AT["u_regime"]
+ACTION_BID_SIZE, ACTION_ASK_SIZE = _AT["action_bid_size"], _AT["action_ask_size"]
+SELL_SIZE, BUY_SIZE = _AT["sell_size"], _AT["buy_size"]
 Z_ALPHA, Z_VOLATILITY = _AT["z_alpha"], _AT["z_volatility"]
 SEED_LOW, SEED_HIGH, EPISODE = _AT["seed_low"], _AT["seed_high"], _AT["episode"]
 ACTION_BID, ACTION_ASK = _AT["action_bid"], _AT["action_ask"]
@@ -93,8 +96,19 @@ class Market(NamedTuple):
     half_spread: float  # now, quote currency
     low: float  # the lowest price at which this tick's sell orders trade; a resting bid at or above it is filled
     high: float  # the highest price at which this tick's buy orders trade
+    sell_size: float  # how much of a bid those sell orders take at most, units
+    buy_size: float
     next_mid: float
     next_half_spread: float
+
+
+class Orders(NamedTuple):
+    """What the agent has in the market in one tick: absolute prices and units."""
+
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
 
 
 class Outcome(NamedTuple):
@@ -143,6 +157,15 @@ class Params(NamedTuple):
     excitation_kept: float
     maker_fee: float  # fraction of the value
     taker_fee: float
+    market_order_size: float
+    trade_through: float  # 1: on
+    level_depth: float  # inf where the touch has no end
+    level_spacing: float  # half-spreads
+    order_size: float
+    sized: float  # 1: the action has sizes
+    terminal_phi: float  # quote currency per unit^2
+    martingale_free: float  # 1: the reward leaves the inventory's gains out
+    risk_aversion: float  # 0: no utility
     inventory_limit: float
     offset_low: float
     offset_range: float
@@ -190,6 +213,15 @@ def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
             excitation_kept=1 - params.excitation_decay,
             maker_fee=params.maker_fee_bps * 1e-4,
             taker_fee=params.taker_fee_bps * 1e-4,
+            market_order_size=params.market_order_size if params.market_order_size > 0 else math.inf,
+            trade_through=float(params.trade_through),
+            level_depth=params.level_depth if params.level_depth > 0 else math.inf,
+            level_spacing=params.level_spacing,
+            order_size=params.order_size,
+            sized=float(params.sized_actions),
+            terminal_phi=params.terminal_penalty * params.half_spread,
+            martingale_free=float(params.reward == "martingale_free"),
+            risk_aversion=params.risk_aversion,
             inventory_limit=float(params.inventory_limit),
             offset_low=params.offset_low,
             offset_range=params.offset_high - params.offset_low,
@@ -211,7 +243,8 @@ def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
 # Switched on by any other value than the default.
 _FULL = (
     *("drift", "mean_reversion", "jump_probability", "volatility_of_volatility", "regime_drift", "regime_volatility"),
-    *("alpha_volatility", "excitation"),
+    *("alpha_volatility", "excitation", "market_order_size", "trade_through", "level_spacing", "sized_actions"),
+    *("terminal_penalty", "reward"),
 )
 
 

@@ -4,6 +4,8 @@ Quotes are absolute prices, so a withdrawn, resting, crossing or outdated quote 
 way.
 """
 
+import math
+
 from hftgym.market.compile import formula
 from hftgym.market.random import log, uniform
 
@@ -51,26 +53,49 @@ def next_excitement(excitement, reached, p):
 
 
 @formula
-def room(inventory, side, p):
-    """Return how much of a one-unit order the inventory limit allows, in units."""
+def room(inventory, size, side, p):
+    """Return how much of an order of `size` units the inventory limit allows."""
     left = p.inventory_limit - side * inventory
-    left = left if left < 1.0 else 1.0
+    left = left if left < size else size
     return left if left > 0.0 else 0.0
 
 
 @formula
-def execution(price, side, touch, extreme, size):
-    """Return (units traded, price paid or received, 1.0 if as taker) of one quote; the price is 0 without a trade.
+def takes(price, side, touch):
+    """Return whether a quote stands at or beyond the opposite best price."""
+    return side * (price - touch) >= 0.0
+
+
+@formula
+def filled_resting(price, side, extreme, size, order):
+    """Return the units filled of a resting quote.
 
     Args:
         price: The quote.
         side: +1 for a bid, -1 for an ask.
-        touch: The opposite best price; a quote at or beyond it takes.
         extreme: The furthest price at which the market orders of this tick trade on this side.
-        size: Units, 0 where the inventory limit leaves no room.
+        size: Units of the quote.
+        order: Units that the market order takes at most.
     """
-    taker = side * (price - touch) >= 0.0
-    resting = side * (price - extreme) >= 0.0
-    trades = (taker | resting) & (size > 0.0)
-    at = touch if taker else price
-    return (size if trades else 0.0), (at if trades else 0.0), (1.0 if taker else 0.0)
+    part = size if size < order else order
+    return part if side * (price - extreme) >= 0.0 else 0.0
+
+
+@formula
+def slippage(size, half_spread, p):
+    """Return how much worse than the touch the mean price of a crossing order is, in quote currency per unit.
+
+    The book has `level_depth` units at the touch and at every further level, `level_spacing` half-spreads apart: n full
+    levels and a rest of the next one.
+    """
+    n = math.floor(size / p.level_depth)
+    beyond = p.level_depth * (0.5 * n * (n - 1.0)) + (size - n * p.level_depth) * n if n > 0.0 else 0.0
+    return beyond / size * (p.level_spacing * half_spread) if size > 0.0 else 0.0
+
+
+@formula
+def order_size(action, p):
+    """Return the units that a size action in [-1, 1] asks for; NaN asks for nothing."""
+    share = 0.5 * (action + 1.0)
+    share = share if share > 0.0 else 0.0
+    return p.order_size * (share if share < 1.0 else 1.0)

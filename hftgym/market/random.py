@@ -22,7 +22,7 @@ _32 = np.uint64(32)
 # What a block is drawn for. Different uses never share a block.
 STREAM_TICK = np.uint64(0)
 STREAM_HIDDEN = np.uint64(1)  # jumps, regimes, hidden drift
-STREAM_VOLATILITY = np.uint64(2)
+STREAM_MORE = np.uint64(2)  # volatility, sizes of market orders
 STREAM_START = np.uint64(3)  # the hidden state that an episode starts in
 
 _MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)

@@ -15,9 +15,9 @@ from hftgym.market.lane import (
     anchor_lane,
     draw_full_lane,
     draw_lane,
-    full_market,
-    plain_market,
+    plain_orders,
     reset_lane,
+    simulate_lane,
     tick_lane,
     unpack,
 )
@@ -92,21 +92,22 @@ def reset_single(memory, observation, ticks, inventory):
 @kernel
 def step_single(memory, action, observation):
     """Run one tick; write the observation and return (reward, terminated). NaN reward: an action is not in [-1, 1]."""
-    bid, ask = float(action[0]), float(action[1])
-    if not ((abs(bid) <= 1.0) & (abs(ask) <= 1.0)):
-        return math.nan, False
+    for i in range(action.size):
+        if not abs(action[i]) <= 1.0:
+            return math.nan, False
     window = memory.size - _RING_AT
     p = unpack(memory[_PARAMS:FIELDS_AT])
     f, now = memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
     head = _turn_ring(memory, window)
-    now[at.ACTION_BID] = bid
-    now[at.ACTION_ASK] = ask
+    now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
+    if action.size == 4:
+        now[at.ACTION_BID_SIZE], now[at.ACTION_ASK_SIZE] = action[2], action[3]
     if p.full != 0.0:
         draw_full_lane(f, now, 1, 0, p)
-        tick_lane(f, now, 1, 0, p, full_market(f, now, 1, 0, p))
+        simulate_lane(f, now, 1, 0, p, True)
     else:
         draw_lane(f, now, 1, 0, p)
-        tick_lane(f, now, 1, 0, p, plain_market(f, now, 1, 0, p))
+        simulate_lane(f, now, 1, 0, p, False)
     _finish(memory, observation, head, window)
     return now[at.REWARD], now[at.TERMINATED] != 0.0
 
@@ -126,6 +127,7 @@ def step_recorded(memory, action, observation, market):
     head = _turn_ring(memory, window)
     now[at.ACTION_BID] = action[0]
     now[at.ACTION_ASK] = action[1]
-    tick_lane(f, now, 1, 0, p, Market(market[0], market[1], market[2], market[3], market[4]))
+    world = Market(market[0], market[1], market[2], math.inf, math.inf, market[3], market[4])
+    tick_lane(f, now, 1, 0, p, world, plain_orders(f, now, 1, 0, p, world.half_spread), True)
     _finish(memory, observation, head, window)
     return now[at.REWARD], now[at.TERMINATED] != 0.0

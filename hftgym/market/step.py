@@ -6,71 +6,107 @@ Simulation, batch and recorded ticks call the same `tick`; they differ in who sa
 from hftgym.market.account import capture, cash_after, equity, fee
 from hftgym.market.compile import formula
 from hftgym.market.features import observe, simple_return, slide
-from hftgym.market.layout import Market, Outcome, State
-from hftgym.market.matching import execution, quote, reach, room
+from hftgym.market.layout import Market, Orders, Outcome, State
+from hftgym.market.matching import filled_resting, quote, reach, room, slippage, takes
 from hftgym.market.price import next_mid
 from hftgym.market.random import (
     STREAM_HIDDEN,
+    STREAM_MORE,
     STREAM_START,
     STREAM_TICK,
-    STREAM_VOLATILITY,
+    log,
     normal_pair,
     tick_block,
     uniform,
 )
-from hftgym.market.reward import inventory_penalty, pnl
+from hftgym.market.reward import inventory_penalty, pnl, terminal_penalty, utility
 
 
 @formula
-def tick(s, p, market, action_bid, action_ask, leaving, oldest):
+def decide(action_bid, action_ask, bid_size, ask_size, mid, half_spread, p):
+    """Return the Orders that an action asks for, given the mid and half-spread that the agent knows."""
+    return Orders(
+        quote(action_bid, 1.0, mid, half_spread, p), quote(action_ask, -1.0, mid, half_spread, p), bid_size, ask_size
+    )
+
+
+@formula
+def tick(s, p, market, orders, leaving, oldest, full):
     """Return (state, outcome, features) after one tick.
 
     Args:
         s: State before the tick.
         p: Parameters.
         market: What the outside world does in this tick.
-        action_bid: Bid action, -1 crosses and +1 withdraws.
-        action_ask: Ask action.
+        orders: What the agent has in the market: decided now, or some ticks ago.
         leaving: The price that drops out of the rolling window; read only when the window is full.
         oldest: The first price that stays in it; read only when the window is full.
+        full: A literal: False leaves out, at compile time, what only `Params.full` asks for.
     """
-    # 1. The quotes decided now, as absolute prices. (Order latency: those decided some ticks ago act here.)
-    bid = quote(action_bid, 1.0, s.mid, market.half_spread, p)
-    ask = quote(action_ask, -1.0, s.mid, market.half_spread, p)
+    # 1. The orders that have reached the market. The inventory limit cuts them.
+    bid, ask = orders.bid, orders.ask
+    bid_size = room(s.inventory, orders.bid_size, 1.0, p)
+    ask_size = room(s.inventory, orders.ask_size, -1.0, p)
+    best_bid, best_ask = s.mid - market.half_spread, s.mid + market.half_spread
 
-    # 2. Crossing quotes execute at the opposite touch (slippage: deeper, with size);
-    # 3. resting quotes meet the market orders of this tick. The inventory limit cuts both.
-    bought, bid_price, bid_taker = execution(
-        bid, 1.0, s.mid + market.half_spread, market.low, room(s.inventory, 1.0, p)
-    )
-    sold, ask_price, ask_taker = execution(
-        ask, -1.0, s.mid - market.half_spread, market.high, room(s.inventory, -1.0, p)
-    )
+    # 2. Crossing quotes execute at the opposite touch, or deeper in the book;
+    bid_takes, ask_takes = takes(bid, 1.0, best_ask), takes(ask, -1.0, best_bid)
+    bid_taken, ask_taken = best_ask, best_bid
+    if full:
+        bid_taken = best_ask + slippage(bid_size, market.half_spread, p)
+        ask_taken = best_bid - slippage(ask_size, market.half_spread, p)
 
-    # 4. The mid moves. 5. (Trade-through: quotes that the new touch has passed are filled here.)
-    mid = market.next_mid
-
-    # 6. Fees, cash, inventory: always together.
-    fees = fee(bought, bid_price, bid_taker, p) + fee(sold, ask_price, ask_taker, p)
+    # 3. resting quotes meet the market orders of this tick.
+    resting_bid = filled_resting(bid, 1.0, market.low, bid_size, market.sell_size)
+    resting_ask = filled_resting(ask, -1.0, market.high, ask_size, market.buy_size)
+    bought, bid_price = (bid_size if bid_takes else resting_bid), (bid_taken if bid_takes else bid)
+    sold, ask_price = (ask_size if ask_takes else resting_ask), (ask_taken if ask_takes else ask)
+    bid_price, ask_price = (bid_price if bought > 0.0 else 0.0), (ask_price if sold > 0.0 else 0.0)
+    fees = fee(bought, bid_price, bid_takes, p) + fee(sold, ask_price, ask_takes, p)
+    spread_capture = capture(bought, bid_price, 1.0, s.mid) + capture(sold, ask_price, -1.0, s.mid)
     cash = cash_after(s.cash, bought, bid_price, sold, ask_price, fees)
     inventory = s.inventory + bought - sold
 
-    # 7. Mark to market, and where the change came from.
-    marked = equity(cash, inventory, mid)
-    spread_capture = capture(bought, bid_price, 1.0, s.mid) + capture(sold, ask_price, -1.0, s.mid)
+    # 4. The mid moves.
+    mid = market.next_mid
     inventory_pnl = inventory * (mid - s.mid)
 
-    # 8. Reward and end.
-    reward = pnl(spread_capture, inventory_pnl, fees) - inventory_penalty(inventory, p)
+    # 5. Trade-through: what is left of a resting quote that the new touch has reached is filled at its own price, and
+    # booked against the new mid: the loss is adverse selection, not the inventory's.
+    if full:
+        passed_bid = (p.trade_through != 0.0) & (not bid_takes) & takes(bid, 1.0, mid + market.next_half_spread)
+        passed_ask = (p.trade_through != 0.0) & (not ask_takes) & takes(ask, -1.0, mid - market.next_half_spread)
+        swept_bid, swept_ask = (bid_size - bought if passed_bid else 0.0), (ask_size - sold if passed_ask else 0.0)
+        through_bid, through_ask = (bid if swept_bid > 0.0 else 0.0), (ask if swept_ask > 0.0 else 0.0)
+        late_fees = fee(swept_bid, through_bid, False, p) + fee(swept_ask, through_ask, False, p)
+        cash = cash_after(cash, swept_bid, through_bid, swept_ask, through_ask, late_fees)
+        inventory = inventory + swept_bid - swept_ask
+        spread_capture += capture(swept_bid, through_bid, 1.0, mid) + capture(swept_ask, through_ask, -1.0, mid)
+        fees += late_fees
+        bought, sold = bought + swept_bid, sold + swept_ask
+
+    # 6. Mark to market. 7. The end.
+    marked = equity(cash, inventory, mid)
     ticks = s.tick + 1.0
     age = s.age + 1.0
     terminated = (ticks >= p.horizon) | (marked <= 0.0)
     truncated = (age >= p.max_steps) & (not terminated)
 
+    # 8. The reward.
+    gained = pnl(spread_capture, inventory_pnl, fees)
+    reward = gained - inventory_penalty(inventory, p)
+    if full:
+        before = equity(s.cash, s.inventory, s.mid) - p.initial_cash
+        useful = utility(before + gained, p) - utility(before, p)
+        worth = gained - inventory_pnl if p.martingale_free != 0.0 else gained
+        worth = useful if p.risk_aversion > 0.0 else worth
+        reward = worth - inventory_penalty(inventory, p)
+        reward -= terminal_penalty(inventory, p) if terminated else 0.0
+
     # 9. The rolling window and what the policy sees of it.
     moved = simple_return(mid, s.mid)
     left = simple_return(oldest, leaving)
-    full = age >= p.window
+    filled = age >= p.window
     x, x_left = mid - s.anchor, leaving - s.anchor
     after = State(
         mid,
@@ -79,10 +115,10 @@ def tick(s, p, market, action_bid, action_ask, leaving, oldest):
         ticks,
         age,
         s.anchor,
-        slide(s.sum_x, x, x_left, full),
-        slide(s.sum_xx, x * x, x_left * x_left, full),
-        slide(s.sum_r, moved, left, full),
-        slide(s.sum_rr, moved * moved, left * left, full),
+        slide(s.sum_x, x, x_left, filled),
+        slide(s.sum_xx, x * x, x_left * x_left, filled),
+        slide(s.sum_r, moved, left, filled),
+        slide(s.sum_rr, moved * moved, left * left, filled),
     )
     outcome = Outcome(
         bid,
@@ -109,13 +145,17 @@ def draw(seed_low, seed_high, episode, ticks, p):
 
 
 @formula
-def draw_hidden(seed_low, seed_high, episode, ticks):
-    """Return what the hidden state draws: (jump uniform, jump normal, regime uniform, alpha and volatility normals)."""
+def draw_more(seed_low, seed_high, episode, ticks):
+    """Return what only the full form draws.
+
+    (jump uniform, jump normal, regime uniform, alpha normal, volatility normal, unit exponentials of the two orders).
+    """
     a, b, c, d = tick_block(seed_low, seed_high, episode, ticks, STREAM_HIDDEN)
     z_jump, z_alpha = normal_pair(a, b)
-    a, b, _, _ = tick_block(seed_low, seed_high, episode, ticks, STREAM_VOLATILITY)
+    u_jump, u_regime = uniform(c), uniform(d)
+    a, b, c, d = tick_block(seed_low, seed_high, episode, ticks, STREAM_MORE)
     z_volatility, _ = normal_pair(a, b)
-    return uniform(c), z_jump, uniform(d), z_alpha, z_volatility
+    return u_jump, z_jump, u_regime, z_alpha, z_volatility, -log(uniform(c)), -log(uniform(d))
 
 
 @formula
@@ -126,10 +166,16 @@ def first_regime(seed_low, seed_high, episode, ticks):
 
 
 @formula
-def simulated(mid, z_price, z_noise, reach_bid, reach_ask, drift, scale, p):
+def simulated(mid, z_price, z_noise, reach_bid, reach_ask, sell_size, buy_size, drift, scale, p):
     """Return the Market of one simulated tick."""
     half_spread = mid * p.half_spread
     moved = next_mid(mid, z_price, z_noise, drift, scale, p)
     return Market(
-        half_spread, mid - reach_bid * half_spread, mid + reach_ask * half_spread, moved, moved * p.half_spread
+        half_spread,
+        mid - reach_bid * half_spread,
+        mid + reach_ask * half_spread,
+        sell_size,
+        buy_size,
+        moved,
+        moved * p.half_spread,
     )

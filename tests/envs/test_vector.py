@@ -14,10 +14,10 @@ from hftgym.market.layout import INFO_KEYS
 from hftgym.params import EnvParams
 
 
-def actions_for(seed, steps, n):
+def actions_for(seed, steps, n, width=2):
     """Actions of environment i depend on i alone, not on how many others there are."""
     rngs = [np.random.default_rng((seed, i)) for i in range(n)]
-    raw = np.stack([rng.uniform(-1.3, 1.3, (steps, 2)) for rng in rngs], axis=1)
+    raw = np.stack([rng.uniform(-1.3, 1.3, (steps, width)) for rng in rngs], axis=1)
     return np.clip(raw, -1, 1).astype(np.float32)
 
 
@@ -37,7 +37,7 @@ def single_run(params, seed, actions):
 @pytest.mark.parametrize(("n", "threads"), [(1, 1), (3, 1), (64, 1), (65, 2), (200, 3)])
 def test_batch_equals_single_environments(market, n, threads):
     steps, seed = 130, 11
-    actions = actions_for(seed, steps, n)
+    actions = actions_for(seed, steps, n, 4 if market.sized_actions else 2)
     envs = MarketMakingVectorEnv(n, params=market, autoreset_mode="SameStep", num_threads=threads)
     envs.reset(seed=seed)
     record = []

@@ -82,38 +82,79 @@ class Twin:
             return u < min(1.0, intensity)
         return 1 - u < 1 - math.exp(-intensity)
 
-    def trade(self, action, u, side):
-        """Return (units, price, fee)."""
+    def market_order(self, index):
+        """Return how much a market order takes at most; index 0 sells, 1 buys."""
+        if self.p.market_order_size == 0:
+            return math.inf
+        return -self.p.market_order_size * math.log((self.block(2)[2 + index] + 0.5) / 2**32)
+
+    def taker_price(self, touch, side, size, half):
+        """Walk the book level by level."""
+        p = self.p
+        if p.level_depth == 0:
+            return touch
+        cost, left, level = 0.0, size, 0
+        while left > 0:
+            part = min(left, p.level_depth)
+            cost += part * (touch + side * level * p.level_spacing * half)
+            left, level = left - part, level + 1
+        return cost / size
+
+    def trade(self, action, size, u, side):
+        """Return (units, price, fee, the quote if it rests, what is left of it)."""
         p, mid = self.p, self.prices[-1]
         half = mid * p.spread / 2
-        size = min(1.0, max(0.0, p.inventory_limit - side * self.inventory))
+        size = min(size, max(0.0, p.inventory_limit - side * self.inventory))
         if action >= 1 or size == 0:
-            return 0.0, 0.0, 0.0
+            return 0.0, 0.0, 0.0, None, 0.0
         offset = p.offset_low + (action + 1) / 2 * (p.offset_high - p.offset_low)
         price, touch = mid - side * offset * half, mid + side * half
         if action <= -1 or side * (price - touch) >= 0:
-            return size, touch, size * touch * p.taker_fee_bps / 1e4
+            taken = self.taker_price(touch, side, size, half)
+            return size, taken, size * taken * p.taker_fee_bps / 1e4, None, 0.0
         if self.filled(side * (mid - price) / half, u, side):
-            return size, price, size * price * p.maker_fee_bps / 1e4
-        return 0.0, 0.0, 0.0
+            part = min(size, self.market_order(0 if side > 0 else 1))
+            return part, price, part * price * p.maker_fee_bps / 1e4, price, size - part
+        return 0.0, 0.0, 0.0, price, size
+
+    def swept(self, price, left, side, new_mid):
+        """Return what the move of the mid fills of a resting quote."""
+        new_touch = new_mid + side * new_mid * self.p.spread / 2
+        passed = self.p.trade_through and price is not None and side * (price - new_touch) >= 0
+        return left if passed else 0.0
 
     def step(self, action):
         p, mid = self.p, self.prices[-1]
+        action = [float(np.float32(a)) for a in action]
+        sizes = [p.order_size * (a + 1) / 2 for a in action[2:]] or [p.order_size] * 2
         z1, z2, u_bid, u_ask = self.draws(0)
-        self.bought, bid_price, bid_fee = self.trade(float(np.float32(action[0])), u_bid, 1.0)
-        self.sold, ask_price, ask_fee = self.trade(float(np.float32(action[1])), u_ask, -1.0)
+        bought, bid_price, bid_fee, bid, bid_left = self.trade(action[0], sizes[0], u_bid, 1.0)
+        sold, ask_price, ask_fee, ask, ask_left = self.trade(action[1], sizes[1], u_ask, -1.0)
         equity_before = self.cash + self.inventory * mid
-
         self.excite(1.0, u_bid)
         self.excite(-1.0, u_ask)
         new_mid = self.moved(mid, z1, z2)
 
-        self.cash += self.sold * ask_price - self.bought * bid_price - bid_fee - ask_fee
-        self.inventory += self.bought - self.sold
+        fees = bid_fee + ask_fee
+        capture = bought * (mid - bid_price) + sold * (ask_price - mid)
+        self.cash += sold * ask_price - bought * bid_price - fees
+        self.inventory += bought - sold
+        inventory_pnl = self.inventory * (new_mid - mid)
+        for quote, left, side in ((bid, bid_left, 1.0), (ask, ask_left, -1.0)):
+            late = self.swept(quote, left, side, new_mid)
+            if late:
+                late_fee = late * quote * p.maker_fee_bps / 1e4
+                self.cash -= side * late * quote + late_fee
+                self.inventory += side * late
+                capture += side * late * (new_mid - quote)
+                fees += late_fee
+                bought, sold = bought + late * (side > 0), sold + late * (side < 0)
+        self.bought, self.sold = bought, sold
         self.prices.append(new_mid)
         self.tick += 1
         equity = self.cash + self.inventory * new_mid
         half = new_mid * p.spread / 2
+        terminated = self.tick >= p.horizon or equity <= 0
         return self.observation(), {
             "mid": new_mid,
             "bid": new_mid - half,
@@ -121,14 +162,25 @@ class Twin:
             "inventory": self.inventory,
             "cash": self.cash,
             "equity": equity,
-            "fill_bid": self.bought,
-            "fill_ask": self.sold,
-            "fees": bid_fee + ask_fee,
-            "spread_capture": self.bought * (mid - bid_price) + self.sold * (ask_price - mid),
-            "inventory_pnl": self.inventory * (new_mid - mid),
-            "reward": equity - equity_before - p.phi * self.inventory**2,
-            "terminated": self.tick >= p.horizon or equity <= 0,
+            "fill_bid": bought,
+            "fill_ask": sold,
+            "fees": fees,
+            "spread_capture": capture,
+            "inventory_pnl": inventory_pnl,
+            "reward": self.reward(equity_before, equity, inventory_pnl, terminated),
+            "terminated": terminated,
         }
+
+    def reward(self, before, after, inventory_pnl, terminated):
+        p = self.p
+        worth = after - before
+        if p.reward == "martingale_free":
+            worth -= inventory_pnl
+        elif p.reward == "cara":
+            worth = math.exp(-p.risk_aversion * (before - p.initial_cash))
+            worth = (worth - math.exp(-p.risk_aversion * (after - p.initial_cash))) / p.risk_aversion
+        end = p.terminal_penalty * p.half_spread * self.inventory**2 if terminated else 0.0
+        return worth - p.phi * self.inventory**2 - end
 
     def observation(self):
         p = self.p
