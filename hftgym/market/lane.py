@@ -12,7 +12,7 @@ from hftgym.market.features import observe, simple_return
 from hftgym.market.layout import N_FIELDS, Hidden, Params, State
 from hftgym.market.matching import FAR, excited_reach, next_excitement, order_size
 from hftgym.market.price import hidden_drift, hidden_scale, next_hidden
-from hftgym.market.step import decide, draw, draw_more, first_regime, simulated, tick
+from hftgym.market.step import decide, draw, draw_hidden, draw_more, first_regime, simulated, tick
 from hftgym.observation import N_FEATURES
 
 
@@ -124,19 +124,26 @@ def plain_market(f, now, n, lane, p):
 
 
 @formula
-def draw_full_lane(f, now, n, lane, p):
-    """Draw all of the tick's random numbers."""
-    draw_lane(f, now, n, lane, p)
-    u_jump, z_jump, u_regime, z_alpha, z_volatility, sell, buy = draw_more(
+def draw_hidden_lane(f, now, n, lane):
+    """Draw what moves the hidden state."""
+    u_jump, z_jump, u_regime, z_alpha = draw_hidden(
         f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], f[at.TICK * n + lane]
     )
     now[at.U_JUMP * n + lane] = u_jump
     now[at.Z_JUMP * n + lane] = z_jump
     now[at.U_REGIME * n + lane] = u_regime
     now[at.Z_ALPHA * n + lane] = z_alpha
+
+
+@formula
+def draw_more_lane(f, now, n, lane, p):
+    """Draw the volatility's shock and the sizes of the market orders."""
+    z_volatility, sell, buy = draw_more(
+        f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], f[at.TICK * n + lane], p
+    )
     now[at.Z_VOLATILITY * n + lane] = z_volatility
-    now[at.SELL_SIZE * n + lane] = p.market_order_size * sell
-    now[at.BUY_SIZE * n + lane] = p.market_order_size * buy
+    now[at.SELL_SIZE * n + lane] = sell
+    now[at.BUY_SIZE * n + lane] = buy
 
 
 @formula
@@ -201,7 +208,7 @@ def unpack(v):
         v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12],
         v[13], v[14], v[15], v[16], v[17], v[18], v[19], v[20], v[21], v[22], v[23], v[24], v[25],
         v[26], v[27], v[28], v[29], v[30], v[31], v[32], v[33], v[34], v[35], v[36], v[37], v[38],
-        v[39], v[40], v[41], v[42], v[43], v[44], v[45], v[46], v[47], v[48],
+        v[39], v[40], v[41], v[42], v[43], v[44], v[45], v[46], v[47], v[48], v[49], v[50],
     )  # fmt: skip
 
 

@@ -160,12 +160,14 @@ class Params(NamedTuple):
     market_order_size: float
     trade_through: float  # 1: on
     level_depth: float  # inf where the touch has no end
+    per_level_depth: float
     level_spacing: float  # half-spreads
     order_size: float
     sized: float  # 1: the action has sizes
     terminal_phi: float  # quote currency per unit^2
     martingale_free: float  # 1: the reward leaves the inventory's gains out
     risk_aversion: float  # 0: no utility
+    per_risk_aversion: float
     inventory_limit: float
     offset_low: float
     offset_range: float
@@ -216,12 +218,14 @@ def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
             market_order_size=params.market_order_size if params.market_order_size > 0 else math.inf,
             trade_through=float(params.trade_through),
             level_depth=params.level_depth if params.level_depth > 0 else math.inf,
+            per_level_depth=1 / params.level_depth if params.level_depth > 0 else 0.0,
             level_spacing=params.level_spacing,
             order_size=params.order_size,
             sized=float(params.sized_actions),
             terminal_phi=params.terminal_penalty * params.half_spread,
             martingale_free=float(params.reward == "martingale_free"),
             risk_aversion=params.risk_aversion,
+            per_risk_aversion=1 / params.risk_aversion if params.risk_aversion > 0 else 0.0,
             inventory_limit=float(params.inventory_limit),
             offset_low=params.offset_low,
             offset_range=params.offset_high - params.offset_low,

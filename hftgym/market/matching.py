@@ -88,7 +88,7 @@ def slippage(size, half_spread, p):
     The book has `level_depth` units at the touch and at every further level, `level_spacing` half-spreads apart: n full
     levels and a rest of the next one.
     """
-    n = math.floor(size / p.level_depth)
+    n = math.floor(size * p.per_level_depth)
     beyond = p.level_depth * (0.5 * n * (n - 1.0)) + (size - n * p.level_depth) * n if n > 0.0 else 0.0
     return beyond / size * (p.level_spacing * half_spread) if size > 0.0 else 0.0
 

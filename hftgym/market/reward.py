@@ -16,7 +16,7 @@ def pnl(spread_capture, inventory_pnl, fees):
 @formula
 def utility(gain, p):
     """Return (1 - exp(-gamma gain)) / gamma, the CARA utility of a gain in quote currency, scaled to slope 1 at 0."""
-    return (1.0 - exp(-p.risk_aversion * gain)) / p.risk_aversion
+    return (1.0 - exp(-p.risk_aversion * gain)) * p.per_risk_aversion
 
 
 @formula

@@ -13,8 +13,9 @@ from hftgym.market.compile import formula, kernel
 from hftgym.market.lane import (
     anchor_due,
     anchor_lane,
-    draw_full_lane,
+    draw_hidden_lane,
     draw_lane,
+    draw_more_lane,
     plain_orders,
     reset_lane,
     simulate_lane,
@@ -103,7 +104,9 @@ def step_single(memory, action, observation):
     if action.size == 4:
         now[at.ACTION_BID_SIZE], now[at.ACTION_ASK_SIZE] = action[2], action[3]
     if p.full != 0.0:
-        draw_full_lane(f, now, 1, 0, p)
+        draw_lane(f, now, 1, 0, p)
+        draw_hidden_lane(f, now, 1, 0)
+        draw_more_lane(f, now, 1, 0, p)
         simulate_lane(f, now, 1, 0, p, True)
     else:
         draw_lane(f, now, 1, 0, p)

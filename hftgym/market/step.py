@@ -145,17 +145,19 @@ def draw(seed_low, seed_high, episode, ticks, p):
 
 
 @formula
-def draw_more(seed_low, seed_high, episode, ticks):
-    """Return what only the full form draws.
-
-    (jump uniform, jump normal, regime uniform, alpha normal, volatility normal, unit exponentials of the two orders).
-    """
+def draw_hidden(seed_low, seed_high, episode, ticks):
+    """Return what jumps, regimes and the hidden drift draw: (jump uniform and normal, regime uniform, alpha normal)."""
     a, b, c, d = tick_block(seed_low, seed_high, episode, ticks, STREAM_HIDDEN)
     z_jump, z_alpha = normal_pair(a, b)
-    u_jump, u_regime = uniform(c), uniform(d)
+    return uniform(c), z_jump, uniform(d), z_alpha
+
+
+@formula
+def draw_more(seed_low, seed_high, episode, ticks, p):
+    """Return (volatility normal, size of the sell order, size of the buy order); sizes are exponential, in units."""
     a, b, c, d = tick_block(seed_low, seed_high, episode, ticks, STREAM_MORE)
     z_volatility, _ = normal_pair(a, b)
-    return u_jump, z_jump, u_regime, z_alpha, z_volatility, -log(uniform(c)), -log(uniform(d))
+    return z_volatility, -p.market_order_size * log(uniform(c)), -p.market_order_size * log(uniform(d))
 
 
 @formula
