@@ -28,13 +28,13 @@ class CarteaJaimungalPolicy(Policy):
 
         bid offset = 1/k + f - (h(t, q + 1) - h(t, q)),    ask offset = 1/k + f - (h(t, q - 1) - h(t, q))
 
-    in this market's units: q in units, t in ticks, A and phi per tick, everything else in half-spreads (k = fill_decay).
-    The fee is the maker fee on the mid. Offsets are limited to the market's range, and at the inventory limit the side
-    that would breach it is withdrawn.
+    in this market's units: q in units, t in ticks, A and phi per tick, all else in half-spreads (k = fill_decay). The
+    fee is the maker fee on the mid. Offsets are limited to the market's range, and at the inventory limit the side that
+    would breach it is withdrawn.
 
-    A market in ticks is worth less than h(0, 0), because one tick fills at most one unit a side, and these quotes are not
-    the best ones in it: in the default market their exact J is 29.475, of an optimum of 29.799 and an h(0, 0) of 34.900.
-    `OptimalPolicy` has the quotes that are.
+    A market in ticks is worth less than h(0, 0), because one tick fills at most one unit a side, and these quotes are
+    not the best ones in it: in the default market their exact J is 29.475, of an optimum of 29.799 and an h(0, 0) of
+    34.900. `OptimalPolicy` has the quotes that are.
 
     Args:
         params: Market; None is the default one. The whole table (t, q) is made at construction, in milliseconds.
@@ -115,11 +115,12 @@ def _solved(params: EnvParams, terminal_penalty: float) -> NDArray[np.float64]:
             w[t] = tick @ w[t + 1]
     if not (w.min() > _SMALLEST and w.max() < math.inf):
         raise ValueError(
-            "inventory_limit must be smaller for the closed form, whose values at the limit vanish beside those without "
-            f"inventory, got inventory_limit={limit} with inventory_penalty={params.inventory_penalty:g}, "
+            "inventory_limit must be smaller for the closed form, whose values at the limit vanish beside those "
+            f"without inventory, got inventory_limit={limit} with inventory_penalty={params.inventory_penalty:g}, "
             f"terminal_penalty={terminal_penalty:g}"
         )
-    return (np.log(w) + largest * np.arange(params.horizon, -1, -1)[:, None]) / k
+    left = np.arange(params.horizon, -1.0, -1.0)[:, None]
+    return np.asarray((np.log(w) + largest * left) / k, dtype=np.float64)
 
 
 def _exponential(B: NDArray[np.float64], shift: float) -> NDArray[np.float64]:

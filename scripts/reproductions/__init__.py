@@ -1,0 +1,1 @@
+"""What `scripts/reproduce.py` reproduces, one module per part; each has a `sections(paths, seed)`."""
