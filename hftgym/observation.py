@@ -34,3 +34,7 @@ FEATURES: tuple[Feature, ...] = (
 )
 N_FEATURES = len(FEATURES)
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
+# What is seen of the market, as opposed to one's own account; market-data latency delays these.
+MARKET_FEATURES: tuple[int, ...] = tuple(
+    FEATURE_NAMES.index(name) for name in ("zscore", "volatility", "last_return", "momentum")
+)

@@ -18,7 +18,7 @@ _CHOICES = MappingProxyType(
     {"price_model": PriceModel, "price_steps": PriceSteps, "fill_model": FillModel, "reward": Reward}
 )
 _SWITCHES = ("trade_through", "sized_actions")
-_INTEGERS = ("inventory_limit", "horizon", "window")
+_INTEGERS = ("inventory_limit", "horizon", "window", "order_latency", "order_latency_longest", "data_latency")
 
 # name -> (lowest, is the lowest itself allowed, highest allowed)
 _BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
@@ -48,6 +48,11 @@ _BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
         "level_depth": (0.0, True, 1e9),
         "level_spacing": (0.0, True, 1e6),
         "order_size": (0.0, False, 1e9),
+        "order_latency": (0, True, 10_000),
+        "order_latency_jitter": (0.0, True, 1e6),
+        "order_latency_tail": (0.0, False, 100.0),
+        "order_latency_longest": (0, True, 10_000),
+        "data_latency": (0, True, 10_000),
         "terminal_penalty": (0.0, True, 1e9),
         "risk_aversion": (0.0, True, 1e6),
         "maker_fee_bps": (-1_000.0, True, 1_000.0),
@@ -124,6 +129,14 @@ class EnvParams:
         order_size: Units of one order, the largest one if `sized_actions`.
         sized_actions: Whether an action has four components, (bid, ask, bid size, ask size); a size runs linearly from
             nothing at -1 to `order_size` at +1.
+        order_latency: Ticks from a decision to its arrival in the market. Quotes are absolute prices: one that arrives
+            late stands where the price was. Until the first one arrives there is none.
+        order_latency_jitter: Scale, in ticks, of a random delay on top, which grows with the last move of the price in
+            standard deviations. While it lasts the old orders stay, with what is left of them.
+        order_latency_tail: Exponent of that delay's Pareto law; below 2 its variance is infinite.
+        order_latency_longest: Most ticks that an order can take in all (needed with jitter).
+        data_latency: Ticks by which the agent sees the market late: the features zscore, volatility, last_return and
+            momentum, and the mid that its quotes are placed around. Its own fills it knows at once.
         maker_fee_bps: Fee on resting fills in basis points of the value traded; negative is a rebate.
         taker_fee_bps: Fee on crossing orders in basis points of the value traded.
         inventory_limit: Largest absolute inventory in units (>= 1).
@@ -176,6 +189,11 @@ class EnvParams:
     level_spacing: float = 0.0
     order_size: float = 1.0
     sized_actions: bool = False
+    order_latency: int = 0
+    order_latency_jitter: float = 0.0
+    order_latency_tail: float = 2.0
+    order_latency_longest: int = 0
+    data_latency: int = 0
     maker_fee_bps: float = 0.0
     taker_fee_bps: float = 1.0
     inventory_limit: int = 10
@@ -206,6 +224,14 @@ class EnvParams:
         for name, needed in _NEEDS.items():
             if getattr(self, name) != 0 and getattr(self, needed) == 0:
                 raise ValueError(f"{name} needs {needed} > 0, got {name}={getattr(self, name)} with {needed}=0")
+        for name in ("order_latency", "order_latency_longest", "data_latency"):
+            if getattr(self, name) >= self.horizon:
+                raise ValueError(f"{name} must be below horizon = {self.horizon}, got {getattr(self, name)}")
+        if self.order_latency_jitter > 0 and self.order_latency_longest <= self.order_latency:
+            raise ValueError(
+                f"order_latency_longest must be above order_latency = {self.order_latency} with jitter, got "
+                f"{self.order_latency_longest}"
+            )
         if (self.risk_aversion > 0) != (self.reward == "cara"):
             raise ValueError(
                 'risk_aversion must be above 0 if and only if reward is "cara", got '
@@ -218,6 +244,11 @@ class EnvParams:
                 f"{1 / _LARGEST_NORMAL:.4f} so that no price can become negative, got "
                 f"volatility={self.volatility}, microstructure_noise={self.microstructure_noise}"
             )
+
+    @property
+    def longest_latency(self) -> int:
+        """Most ticks from a decision to its arrival in the market."""
+        return self.order_latency_longest if self.order_latency_jitter > 0 else self.order_latency
 
     @property
     def half_spread(self) -> float:

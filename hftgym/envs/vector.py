@@ -76,7 +76,7 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
         self._tiles = -(-self.num_envs // LANES)
         self._memory = batch.allocate(self.params, self.num_envs, max_steps=float(steps))
         self._lanes = np.arange(self.num_envs)
-        self._head = 0
+        self._turn = 0
         self._steps = 0
         self._started = False
         self._pending: np.ndarray | None = None
@@ -104,7 +104,7 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
             self._pending = np.setdiff1d(self._pending, lanes)
         self._started = True
         observations = np.empty((self.num_envs, N_FEATURES), dtype=np.float32)
-        batch.reset_lanes(self._memory, lanes, start, self._tiles, self.params.window, self._head)
+        batch.reset_lanes(self._memory, lanes, start, self._tiles, self._turn)
         batch.write_observations(self._memory, self._lanes, observations)
         return observations, self._info({})
 
@@ -127,7 +127,7 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
         observations = np.empty((self.num_envs, N_FEATURES), dtype=np.float32)
         rewards = np.empty(self.num_envs)
         flags = np.empty((2, self.num_envs), dtype=np.bool_)
-        self._head = self._head + 1 if self._head + 1 < self.params.window else 0
+        self._turn += 1
         ended = self._run(actions, observations, rewards, flags)
         extra: dict[str, Any] = {}
         if ended or self._pending is not None:
@@ -142,7 +142,7 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
 
     def _run(self, actions: np.ndarray, observations: np.ndarray, rewards: np.ndarray, flags: np.ndarray) -> int:
         """Run one tick everywhere and return how many episodes ended."""
-        inner = (self._tiles, self.params.window, self._head, actions, observations, rewards, flags)
+        inner = (self._tiles, self._turn, actions, observations, rewards, flags)
         if self._threads == 1:
             return batch.step_tiles(self._memory, 0, self._tiles, *inner)
         if self._pool is None:
@@ -171,7 +171,7 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
 
     def _restart(self, lanes: np.ndarray, observations: np.ndarray) -> None:
         start = np.zeros((2, lanes.size))
-        batch.reset_lanes(self._memory, lanes, start, self._tiles, self.params.window, self._head)
+        batch.reset_lanes(self._memory, lanes, start, self._tiles, self._turn)
         batch.write_observations(self._memory, lanes, observations)
 
     def _info(self, extra: dict[str, Any]) -> BatchInfo:

@@ -1,9 +1,10 @@
 """Many environments: the same tick over tiles of 64, in the layout that LLVM vectorises.
 
-Memory is one float64 vector: the packed parameters, then all tiles `[tile][FIELD][64]`, then all rings
-`[tile][window][64]`. All rings share one head, although the environments reset at different times: an environment
-younger than the window ignores what lies in the slots it has not written. Slices are taken per tile, so that every
-offset inside is a constant of the compiler; without that, nothing vectorises.
+Memory is one float64 vector: the packed parameters, then all tiles `[tile][FIELD][64]`, then for each tile its rings:
+prices `[window][64]`, and with latency decisions `[slot][row][64]` and market data likewise. All rings turn together,
+although the environments reset at different times: one that is younger than a ring ignores what lies in the slots it
+has not written. Slices are taken per tile, so that every offset inside is a constant of the compiler; without that,
+nothing vectorises.
 """
 
 import math
@@ -20,12 +21,17 @@ from hftgym.market.lane import (
     draw_hidden_lane,
     draw_lane,
     draw_more_lane,
+    late_lane,
+    observe_late_lane,
+    publish_lane,
+    receive_lane,
     reset_lane,
     ring_slot,
+    send_lane,
     simulate_lane,
     unpack,
 )
-from hftgym.market.layout import LANES, N_FIELDS, N_NOW, Params, pack
+from hftgym.market.layout import DATA_ROWS, LANES, N_FIELDS, N_NOW, ORDER_ROWS, Params, pack, ring_sizes
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
@@ -37,13 +43,13 @@ _ALIGNMENT = 64  # bytes: one cache line, one AVX-512 register
 def allocate(params: EnvParams, num_envs: int, *, max_steps: float = math.inf) -> np.ndarray:
     """Return the aligned memory of `num_envs` environments, not yet reset."""
     tiles = -(-num_envs // LANES)
-    size = _PARAMS_SIZE + tiles * (_TILE + params.window * LANES)
+    size = _PARAMS_SIZE + tiles * (_TILE + sum(ring_sizes(params)) * LANES)
     raw = np.zeros(size + _ALIGNMENT // 8, dtype=np.float64)
     first = (-raw.ctypes.data % _ALIGNMENT) // 8
     memory = raw[first : first + size]
     memory[: len(Params._fields)] = pack(params, max_steps=max_steps)
     # Lanes past num_envs are computed too: let them start as sane markets.
-    reset_lanes(memory, np.arange(tiles * LANES), np.zeros((2, tiles * LANES)), tiles, params.window, 0)
+    reset_lanes(memory, np.arange(tiles * LANES), np.zeros((2, tiles * LANES)), tiles, 0)
     return memory
 
 
@@ -53,18 +59,37 @@ def fields(memory: np.ndarray, num_envs: int) -> np.ndarray:
     return memory[_PARAMS_SIZE : _PARAMS_SIZE + tiles * _TILE].reshape(tiles, N_FIELDS, LANES)
 
 
+@formula
+def rings(memory, tile, tiles, p):
+    """Return the rings of one tile: (prices, decisions, market data, slots of decisions, slots of market data)."""
+    window = int(p.window)
+    sent, seen = int(p.latency_longest) + 1, int(p.data_latency) + 1
+    sent_size, seen_size = sent * ORDER_ROWS * LANES, seen * DATA_ROWS * LANES
+    if p.late == 0.0:
+        sent_size, seen_size = 0, 0
+    begin = _PARAMS_SIZE + tiles * _TILE + tile * (window * LANES + sent_size + seen_size)
+    prices = memory[begin : begin + window * LANES]
+    begin += window * LANES
+    decisions = memory[begin : begin + sent_size]
+    begin += sent_size
+    return prices, decisions, memory[begin : begin + seen_size], sent, seen
+
+
 @kernel
-def reset_lanes(memory, lanes, start, tiles, window, head):
+def reset_lanes(memory, lanes, start, tiles, turn):
     """Start the next episode in the given environments; `start` holds (ticks gone, inventory) of each."""
     p = unpack(memory)
+    head = turn % int(p.window)
     for i in range(lanes.size):
         tile, lane = lanes[i] // LANES, lanes[i] % LANES
         first = _PARAMS_SIZE + tile * _TILE
         f = memory[first : first + _TILE]
         f[at.EPISODE * LANES + lane] += 1.0
         reset_lane(f, LANES, lane, p, p.initial_price, p.initial_price * p.half_spread, start[0, i], start[1, i])
-        ring = _PARAMS_SIZE + tiles * _TILE + (tile * window + head) * LANES
-        memory[ring + lane] = p.initial_price
+        prices, _, data, _, seen = rings(memory, tile, tiles, p)
+        prices[head * LANES + lane] = p.initial_price
+        if p.late != 0.0:
+            publish_lane(f, LANES, lane, data[turn % seen * DATA_ROWS * LANES :])
 
 
 @kernel
@@ -77,20 +102,39 @@ def write_observations(memory, lanes, observations):
 
 
 @formula
-def tick_tile(f, now, p):
+def draw_full_tile(f, now, p):
+    """Draw everything for 64 environments; short loops keep their numbers in registers."""
+    for lane in range(LANES):
+        draw_lane(f, now, LANES, lane, p)
+    for lane in range(LANES):
+        draw_hidden_lane(f, now, LANES, lane)
+    for lane in range(LANES):
+        draw_more_lane(f, now, LANES, lane, p)
+
+
+@formula
+def tick_tile(f, now, p, decisions, data, sent, seen, turn):
     """Draw and run the tick of 64 environments.
 
-    A loop for each thing, because short loops keep their numbers in registers; and two forms, because what is off would
-    cost half of the speed if it were only multiplied by zero. The forms are one algebra: they agree bit for bit where
-    both apply.
+    Three forms, because what is off would cost half of the speed if it were only multiplied by zero. They are one
+    algebra: they agree bit for bit where several apply.
     """
-    if p.full != 0.0:
+    if p.late != 0.0:
+        draw_full_tile(f, now, p)
+        new_decisions = decisions[turn % sent * ORDER_ROWS * LANES :][: ORDER_ROWS * LANES]
+        new_data = data[turn % seen * DATA_ROWS * LANES :][: DATA_ROWS * LANES]
         for lane in range(LANES):
-            draw_lane(f, now, LANES, lane, p)
+            send_lane(f, now, LANES, lane, p, new_decisions)
         for lane in range(LANES):
-            draw_hidden_lane(f, now, LANES, lane)
+            receive_lane(f, now, LANES, lane, p, decisions, turn % sent, sent)
         for lane in range(LANES):
-            draw_more_lane(f, now, LANES, lane, p)
+            late_lane(f, now, LANES, lane, p)
+        for lane in range(LANES):
+            publish_lane(f, LANES, lane, new_data)
+        for lane in range(LANES):
+            observe_late_lane(f, LANES, lane, p, data, turn % seen, seen)
+    elif p.full != 0.0:
+        draw_full_tile(f, now, p)
         for lane in range(LANES):
             simulate_lane(f, now, LANES, lane, p, True)
     else:
@@ -164,7 +208,7 @@ def anchor_tile(f, ring, head, window):
 
 
 @kernel
-def step_tiles(memory, first_tile, last_tile, tiles, window, head, actions, observations, rewards, flags):
+def step_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags):
     """Run one tick of all environments in the tiles [first_tile, last_tile).
 
     Args:
@@ -172,8 +216,7 @@ def step_tiles(memory, first_tile, last_tile, tiles, window, head, actions, obse
         first_tile: First tile to run.
         last_tile: One past the last.
         tiles: All tiles in memory.
-        window: Slots of each ring.
-        head: Slot of the price that this tick makes.
+        turn: Ticks that the memory has run, this one included: where the rings stand.
         actions: float32 (num_envs, 2 or 4); limited to [-1, 1], a NaN withdraws.
         observations: float32 (num_envs, 8), written.
         rewards: float64 (num_envs,), written.
@@ -184,7 +227,8 @@ def step_tiles(memory, first_tile, last_tile, tiles, window, head, actions, obse
     """
     num_envs = rewards.size
     p = unpack(memory)
-    after = head + 1 if head + 1 < window else 0
+    window = int(p.window)
+    head, after = turn % window, (turn + 1) % window
     ended = 0.0
     scratch = np.empty(N_NOW * LANES + _ALIGNMENT // 8)
     lead = (-scratch.ctypes.data % _ALIGNMENT) // 8
@@ -192,14 +236,13 @@ def step_tiles(memory, first_tile, last_tile, tiles, window, head, actions, obse
     for tile in range(first_tile, last_tile):
         start = _PARAMS_SIZE + tile * _TILE
         f = memory[start : start + _TILE]
-        begin = _PARAMS_SIZE + tiles * _TILE + tile * window * LANES
-        ring = memory[begin : begin + window * LANES]
-        newest = ring[head * LANES : head * LANES + LANES]
-        oldest = ring[after * LANES : after * LANES + LANES]
+        prices, decisions, data, sent, seen = rings(memory, tile, tiles, p)
+        newest = prices[head * LANES : head * LANES + LANES]
+        oldest = prices[after * LANES : after * LANES + LANES]
         first = tile * LANES
         count = min(LANES, num_envs - first)
         read_inputs(now, newest, oldest, actions, first, count)
-        tick_tile(f, now, p)
+        tick_tile(f, now, p, decisions, data, sent, seen, turn)
         ended += write_outputs(f, now, newest, first, count, observations, rewards, flags)
-        anchor_tile(f, ring, head, window)
+        anchor_tile(f, prices, head, window)
     return int(ended)

@@ -9,11 +9,12 @@ import math
 from hftgym.market import layout as at
 from hftgym.market.compile import formula
 from hftgym.market.features import observe, simple_return
-from hftgym.market.layout import N_FIELDS, Hidden, Params, State
+from hftgym.market.latency import lag_after, latency, ring_slot_before
+from hftgym.market.layout import DATA_ROWS, N_FIELDS, NEVER, ORDER_ROWS, Hidden, Orders, Params, State
 from hftgym.market.matching import FAR, excited_reach, next_excitement, order_size
 from hftgym.market.price import hidden_drift, hidden_scale, next_hidden
-from hftgym.market.step import decide, draw, draw_hidden, draw_more, first_regime, simulated, tick
-from hftgym.observation import N_FEATURES
+from hftgym.market.step import decide, draw, draw_hidden, draw_latency, draw_more, first_regime, simulated, tick
+from hftgym.observation import MARKET_FEATURES, N_FEATURES
 
 
 @formula
@@ -98,12 +99,13 @@ def plain_orders(f, now, n, lane, p, half_spread):
 
 
 @formula
-def full_orders(f, now, n, lane, p, half_spread):
-    """Return the orders decided now, of the size that the action says."""
+def full_orders(f, now, n, lane, p):
+    """Return the orders decided now, of the size that the action says, around the mid that the agent knows."""
     bid_size = order_size(now[at.ACTION_BID_SIZE * n + lane], p) if p.sized != 0.0 else p.order_size
     ask_size = order_size(now[at.ACTION_ASK_SIZE * n + lane], p) if p.sized != 0.0 else p.order_size
     bid, ask = now[at.ACTION_BID * n + lane], now[at.ACTION_ASK * n + lane]
-    return decide(bid, ask, bid_size, ask_size, f[at.MID * n + lane], half_spread, p)
+    known = f[at.KNOWN_MID * n + lane]
+    return decide(bid, ask, bid_size, ask_size, known, known * p.half_spread, p)
 
 
 @formula
@@ -192,6 +194,8 @@ def reset_lane(f, n, lane, p, mid, half_spread, ticks, inventory):
     f[at.CASH * n + lane] = p.initial_cash - inventory * mid
     f[at.EQUITY * n + lane] = p.initial_cash
     f[at.ANCHOR * n + lane] = mid
+    f[at.KNOWN_MID * n + lane] = mid
+    f[at.LAG * n + lane] = NEVER
     f[at.TICK * n + lane] = ticks
     f[at.REGIME * n + lane] = first_regime(
         f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], ticks
@@ -208,7 +212,8 @@ def unpack(v):
         v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12],
         v[13], v[14], v[15], v[16], v[17], v[18], v[19], v[20], v[21], v[22], v[23], v[24], v[25],
         v[26], v[27], v[28], v[29], v[30], v[31], v[32], v[33], v[34], v[35], v[36], v[37], v[38],
-        v[39], v[40], v[41], v[42], v[43], v[44], v[45], v[46], v[47], v[48], v[49], v[50],
+        v[39], v[40], v[41], v[42], v[43], v[44], v[45], v[46], v[47], v[48], v[49], v[50], v[51],
+        v[52], v[53], v[54], v[55], v[56],
     )  # fmt: skip
 
 
@@ -265,11 +270,82 @@ def anchor_lane(f, n, lane, ring, head, window):
 
 @formula
 def simulate_lane(f, now, n, lane, p, full):
-    """Run one simulated tick on drawn numbers."""
+    """Run one simulated tick on drawn numbers; orders arrive at once."""
     if full:
         market = full_market(f, now, n, lane, p)
-        orders = full_orders(f, now, n, lane, p, market.half_spread)
+        orders = full_orders(f, now, n, lane, p)
     else:
         market = plain_market(f, now, n, lane, p)
         orders = plain_orders(f, now, n, lane, p, market.half_spread)
     tick_lane(f, now, n, lane, p, market, orders, full)
+    if full:
+        f[at.KNOWN_MID * n + lane] = f[at.MID * n + lane]
+
+
+@formula
+def send_lane(f, now, n, lane, p, sent):
+    """Put the orders decided now into their row of the ring of decisions."""
+    orders = full_orders(f, now, n, lane, p)
+    sent[0 * n + lane] = orders.bid
+    sent[1 * n + lane] = orders.ask
+    sent[2 * n + lane] = orders.bid_size
+    sent[3 * n + lane] = orders.ask_size
+
+
+@formula
+def receive_lane(f, now, n, lane, p, decisions, head, slots):
+    """Find the orders in force: the newest decision that has arrived, or what is left of the one before."""
+    last_move = f[at.LAST_MOVE * n + lane]
+    delay = latency(
+        draw_latency(
+            f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], f[at.TICK * n + lane]
+        ),
+        last_move,
+        p,
+    )
+    before = f[at.LAG * n + lane]
+    lag = lag_after(before, delay)
+    arrived = lag <= f[at.AGE * n + lane]
+    new = lag <= before
+    slot = ring_slot_before(head, int(lag) if arrived else 0, slots)
+    row = slot * ORDER_ROWS
+    bid_size, ask_size = decisions[(row + 2) * n + lane], decisions[(row + 3) * n + lane]
+    bid_left = bid_size if new else f[at.LEFT_BID * n + lane]
+    ask_left = ask_size if new else f[at.LEFT_ASK * n + lane]
+    now[at.ORDER_BID * n + lane] = decisions[row * n + lane] if arrived else -FAR
+    now[at.ORDER_ASK * n + lane] = decisions[(row + 1) * n + lane] if arrived else FAR
+    now[at.ORDER_BID_SIZE * n + lane] = bid_left if arrived else 0.0
+    now[at.ORDER_ASK_SIZE * n + lane] = ask_left if arrived else 0.0
+    f[at.LAG * n + lane] = lag
+
+
+@formula
+def late_lane(f, now, n, lane, p):
+    """Run one simulated tick on the orders in force, and note what is left of them."""
+    before = f[at.MID * n + lane]
+    market = full_market(f, now, n, lane, p)
+    bid_size, ask_size = now[at.ORDER_BID_SIZE * n + lane], now[at.ORDER_ASK_SIZE * n + lane]
+    orders = Orders(now[at.ORDER_BID * n + lane], now[at.ORDER_ASK * n + lane], bid_size, ask_size)
+    tick_lane(f, now, n, lane, p, market, orders, True)
+    f[at.LEFT_BID * n + lane] = bid_size - f[at.FILL_BID * n + lane]
+    f[at.LEFT_ASK * n + lane] = ask_size - f[at.FILL_ASK * n + lane]
+    f[at.LAST_MOVE * n + lane] = simple_return(f[at.MID * n + lane], before) * p.per_volatility
+
+
+@formula
+def publish_lane(f, n, lane, row):
+    """Put what is to be seen of the market into its row of the ring of market data."""
+    row[lane] = f[at.MID * n + lane]
+    for k in range(DATA_ROWS - 1):
+        row[(k + 1) * n + lane] = f[(at.FEATURE + MARKET_FEATURES[k]) * n + lane]
+
+
+@formula
+def observe_late_lane(f, n, lane, p, data, head, slots):
+    """Replace what the policy sees of the market by what it was when the news set out."""
+    age = f[at.AGE * n + lane]
+    delay = p.data_latency if p.data_latency < age else age
+    row = ring_slot_before(head, int(delay), slots) * DATA_ROWS
+    f[at.KNOWN_MID * n + lane] = data[row * n + lane]
+    for k in range(DATA_ROWS - 1):
+        f[(at.FEATURE + MARKET_FEATURES[k]) * n + lane] = data[(row + k + 1) * n + lane]

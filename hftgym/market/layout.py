@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hftgym.observation import FEATURE_NAMES
+from hftgym.observation import FEATURE_NAMES, MARKET_FEATURES
 from hftgym.params import EnvParams
 
 LANES = 64
@@ -33,6 +33,7 @@ FIELDS = (
     *("quote_bid", "quote_ask"),
     *("tick", "age", "anchor", "sum_x", "sum_xx", "sum_r", "sum_rr"),
     *("regime", "alpha", "log_volatility", "excitement_bid", "excitement_ask"),
+    *("known_mid", "last_move", "lag", "left_bid", "left_ask"),
     *("seed_low", "seed_high", "episode"),
     *(f"feature_{name}" for name in FEATURE_NAMES),
 )
@@ -41,6 +42,7 @@ NOW = (
     *("action_bid", "action_ask", "z_price", "z_noise", "reach_bid", "reach_ask", "leaving", "oldest"),
     *("u_jump", "z_jump", "u_regime", "z_alpha", "z_volatility"),
     *("action_bid_size", "action_ask_size", "sell_size", "buy_size"),
+    *("order_bid", "order_ask", "order_bid_size", "order_ask_size"),
     *("reward", "terminated", "truncated"),
 )
 _AT = {name: i for names in (FIELDS, NOW) for i, name in enumerate(names)}
@@ -59,6 +61,15 @@ REGIME, ALPHA, LOG_VOLATILITY = _AT["regime"], _AT["alpha"], _AT["log_volatility
 EXCITEMENT_BID, EXCITEMENT_ASK = _AT["excitement_bid"], _AT["excitement_ask"]
 U_JUMP, Z_JUMP, U_REGIME = _AT["u_jump"], _AT["z_jump"], _AT["u_regime"]
 ACTION_BID_SIZE, ACTION_ASK_SIZE = _AT["action_bid_size"], _AT["action_ask_size"]
+KNOWN_MID, LAG, LEFT_BID, LEFT_ASK = _AT["known_mid"], _AT["lag"], _AT["left_bid"], _AT["left_ask"]
+LAST_MOVE = _AT["last_move"]
+ORDER_BID, ORDER_ASK = _AT["order_bid"], _AT["order_ask"]
+ORDER_BID_SIZE, ORDER_ASK_SIZE = _AT["order_bid_size"], _AT["order_ask_size"]
+# Rows of the two delay rings: what was decided, and what was to be seen.
+ORDER_ROWS = 4  # bid, ask, bid size, ask size
+DATA_ROWS = 1 + len(MARKET_FEATURES)  # mid, and the features of the market
+# The lag before anything has been decided.
+NEVER = 1e9
 SELL_SIZE, BUY_SIZE = _AT["sell_size"], _AT["buy_size"]
 Z_ALPHA, Z_VOLATILITY = _AT["z_alpha"], _AT["z_volatility"]
 SEED_LOW, SEED_HIGH, EPISODE = _AT["seed_low"], _AT["seed_high"], _AT["episode"]
@@ -162,6 +173,12 @@ class Params(NamedTuple):
     level_depth: float  # inf where the touch has no end
     per_level_depth: float
     level_spacing: float  # half-spreads
+    late: float  # 1: orders or data take time
+    order_latency: float  # ticks
+    latency_jitter: float  # ticks
+    latency_per_tail: float  # 1 / exponent
+    latency_longest: float  # ticks
+    data_latency: float  # ticks
     order_size: float
     sized: float  # 1: the action has sizes
     terminal_phi: float  # quote currency per unit^2
@@ -220,6 +237,12 @@ def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
             level_depth=params.level_depth if params.level_depth > 0 else math.inf,
             per_level_depth=1 / params.level_depth if params.level_depth > 0 else 0.0,
             level_spacing=params.level_spacing,
+            late=float(params.longest_latency > 0 or params.data_latency > 0),
+            order_latency=float(params.order_latency),
+            latency_jitter=params.order_latency_jitter,
+            latency_per_tail=1 / params.order_latency_tail,
+            latency_longest=float(params.longest_latency),
+            data_latency=float(params.data_latency),
             order_size=params.order_size,
             sized=float(params.sized_actions),
             terminal_phi=params.terminal_penalty * params.half_spread,
@@ -248,7 +271,7 @@ def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
 _FULL = (
     *("drift", "mean_reversion", "jump_probability", "volatility_of_volatility", "regime_drift", "regime_volatility"),
     *("alpha_volatility", "excitation", "market_order_size", "trade_through", "level_spacing", "sized_actions"),
-    *("terminal_penalty", "reward"),
+    *("terminal_penalty", "reward", "order_latency", "order_latency_jitter", "data_latency"),
 )
 
 
@@ -256,3 +279,10 @@ def _is_full(params: EnvParams) -> bool:
     """Return whether the plain form of the tick leaves something out that these parameters ask for."""
     plain = EnvParams()
     return any(getattr(params, name) != getattr(plain, name) for name in _FULL)
+
+
+def ring_sizes(params: EnvParams) -> tuple[int, int, int]:
+    """Return the float64 numbers per environment of the rings: prices, decisions, market data."""
+    if params.longest_latency == 0 == params.data_latency:
+        return params.window, 0, 0
+    return params.window, (params.longest_latency + 1) * ORDER_ROWS, (params.data_latency + 1) * DATA_ROWS

@@ -23,6 +23,7 @@ _32 = np.uint64(32)
 STREAM_TICK = np.uint64(0)
 STREAM_HIDDEN = np.uint64(1)  # jumps, regimes, hidden drift
 STREAM_MORE = np.uint64(2)  # volatility, sizes of market orders
+STREAM_LATENCY = np.uint64(4)
 STREAM_START = np.uint64(3)  # the hidden state that an episode starts in
 
 _MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)

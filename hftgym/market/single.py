@@ -1,7 +1,7 @@
 """One environment alone: the tick of the batch on one lane, in one float64 vector.
 
 A numba call costs more than the tick itself, and each array argument adds to it: everything lies in one vector,
-`[head, parameters, fields, now, ring]`.
+`[turn, parameters, fields, now, rings]`.
 """
 
 import math
@@ -16,13 +16,18 @@ from hftgym.market.lane import (
     draw_hidden_lane,
     draw_lane,
     draw_more_lane,
+    late_lane,
+    observe_late_lane,
     plain_orders,
+    publish_lane,
+    receive_lane,
     reset_lane,
+    send_lane,
     simulate_lane,
     tick_lane,
     unpack,
 )
-from hftgym.market.layout import N_FIELDS, N_NOW, Market, Params, pack
+from hftgym.market.layout import DATA_ROWS, N_FIELDS, N_NOW, ORDER_ROWS, Market, Params, pack, ring_sizes
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
@@ -35,7 +40,7 @@ _RING_AT = _NOW_AT + N_NOW
 
 def allocate(params: EnvParams) -> np.ndarray:
     """Return the memory of one environment, not yet reset."""
-    memory = np.zeros(_RING_AT + params.window, dtype=np.float64)
+    memory = np.zeros(_RING_AT + sum(ring_sizes(params)), dtype=np.float64)
     memory[_PARAMS:FIELDS_AT] = pack(params)
     return memory
 
@@ -48,37 +53,48 @@ def set_seed(memory: np.ndarray, seed: int) -> None:
 
 
 @formula
+def _rings(memory, p):
+    """Return (prices, decisions, market data, slots of decisions, slots of market data)."""
+    sent, seen = int(p.latency_longest) + 1, int(p.data_latency) + 1
+    first = _RING_AT + int(p.window)
+    if p.late == 0.0:
+        return memory[_RING_AT:], memory[first:], memory[first:], sent, seen
+    middle = first + sent * ORDER_ROWS
+    return memory[_RING_AT:first], memory[first:middle], memory[middle:], sent, seen
+
+
+@formula
 def _start(memory, observation, mid, half_spread, ticks, inventory):
     p = unpack(memory[_PARAMS:FIELDS_AT])
     f = memory[FIELDS_AT:_NOW_AT]
+    turn = int(memory[0])
     f[at.EPISODE] += 1.0
     reset_lane(f, 1, 0, p, mid, half_spread, ticks, inventory)
-    memory[_RING_AT + int(memory[0])] = mid
+    prices, _, data, _, seen = _rings(memory, p)
+    prices[turn % prices.size] = mid
+    if p.late != 0.0:
+        publish_lane(f, 1, 0, data[turn % seen * DATA_ROWS :])
     for i in range(N_FEATURES):
         observation[i] = f[at.FEATURE + i]
 
 
 @formula
-def _turn_ring(memory, window):
-    """Move the head on, fetch the two prices that the window needs, and return the head."""
-    now = memory[_NOW_AT:_RING_AT]
-    ring = memory[_RING_AT:]
-    head = int(memory[0]) + 1
-    head = 0 if head == window else head
-    memory[0] = head
-    now[at.LEAVING] = ring[head]
-    now[at.OLDEST] = ring[head + 1 if head + 1 < window else 0]
-    return head
+def _turn_ring(memory, now, prices):
+    """Move the rings on, fetch the two prices that the window needs, and return the number of the turn."""
+    turn = int(memory[0]) + 1
+    memory[0] = turn
+    now[at.LEAVING] = prices[turn % prices.size]
+    now[at.OLDEST] = prices[(turn + 1) % prices.size]
+    return turn
 
 
 @formula
-def _finish(memory, observation, head, window):
+def _finish(f, prices, turn, observation):
     """Keep the new price, measure the sums anew when that is due, and write the observation."""
-    f = memory[FIELDS_AT:_NOW_AT]
-    ring = memory[_RING_AT:]
-    ring[head] = f[at.MID]
-    if anchor_due(f, 1, 0, window):
-        anchor_lane(f, 1, 0, ring, head, window)
+    head = turn % prices.size
+    prices[head] = f[at.MID]
+    if anchor_due(f, 1, 0, prices.size):
+        anchor_lane(f, 1, 0, prices, head, prices.size)
     for i in range(N_FEATURES):
         observation[i] = f[at.FEATURE + i]
 
@@ -96,22 +112,28 @@ def step_single(memory, action, observation):
     for i in range(action.size):
         if not abs(action[i]) <= 1.0:
             return math.nan, False
-    window = memory.size - _RING_AT
     p = unpack(memory[_PARAMS:FIELDS_AT])
     f, now = memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
-    head = _turn_ring(memory, window)
+    prices, decisions, data, sent, seen = _rings(memory, p)
+    turn = _turn_ring(memory, now, prices)
     now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
     if action.size == 4:
         now[at.ACTION_BID_SIZE], now[at.ACTION_ASK_SIZE] = action[2], action[3]
-    if p.full != 0.0:
-        draw_lane(f, now, 1, 0, p)
+    draw_lane(f, now, 1, 0, p)
+    if p.full == 0.0:
+        simulate_lane(f, now, 1, 0, p, False)
+    else:
         draw_hidden_lane(f, now, 1, 0)
         draw_more_lane(f, now, 1, 0, p)
-        simulate_lane(f, now, 1, 0, p, True)
-    else:
-        draw_lane(f, now, 1, 0, p)
-        simulate_lane(f, now, 1, 0, p, False)
-    _finish(memory, observation, head, window)
+        if p.late == 0.0:
+            simulate_lane(f, now, 1, 0, p, True)
+        else:
+            send_lane(f, now, 1, 0, p, decisions[turn % sent * ORDER_ROWS :])
+            receive_lane(f, now, 1, 0, p, decisions, turn % sent, sent)
+            late_lane(f, now, 1, 0, p)
+            publish_lane(f, 1, 0, data[turn % seen * DATA_ROWS :])
+            observe_late_lane(f, 1, 0, p, data, turn % seen, seen)
+    _finish(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0
 
 
@@ -124,13 +146,12 @@ def reset_recorded(memory, observation, mid, half_spread):
 @kernel
 def step_recorded(memory, action, observation, market):
     """Run one tick on recorded market data; `market` holds the fields of `Market`. Actions as in the batch."""
-    window = memory.size - _RING_AT
     p = unpack(memory[_PARAMS:FIELDS_AT])
     f, now = memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
-    head = _turn_ring(memory, window)
-    now[at.ACTION_BID] = action[0]
-    now[at.ACTION_ASK] = action[1]
+    prices, _, _, _, _ = _rings(memory, p)
+    turn = _turn_ring(memory, now, prices)
+    now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
     world = Market(market[0], market[1], market[2], math.inf, math.inf, market[3], market[4])
     tick_lane(f, now, 1, 0, p, world, plain_orders(f, now, 1, 0, p, world.half_spread), True)
-    _finish(memory, observation, head, window)
+    _finish(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0

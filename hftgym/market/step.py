@@ -11,6 +11,7 @@ from hftgym.market.matching import filled_resting, quote, reach, room, slippage,
 from hftgym.market.price import next_mid
 from hftgym.market.random import (
     STREAM_HIDDEN,
+    STREAM_LATENCY,
     STREAM_MORE,
     STREAM_START,
     STREAM_TICK,
@@ -158,6 +159,13 @@ def draw_more(seed_low, seed_high, episode, ticks, p):
     a, b, c, d = tick_block(seed_low, seed_high, episode, ticks, STREAM_MORE)
     z_volatility, _ = normal_pair(a, b)
     return z_volatility, -p.market_order_size * log(uniform(c)), -p.market_order_size * log(uniform(d))
+
+
+@formula
+def draw_latency(seed_low, seed_high, episode, ticks):
+    """Return the uniform of the random latency."""
+    word, _, _, _ = tick_block(seed_low, seed_high, episode, ticks, STREAM_LATENCY)
+    return uniform(word)
 
 
 @formula

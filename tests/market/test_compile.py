@@ -113,7 +113,7 @@ def test_the_batch_is_vectorised():
     fresh = numba.jit(**batch.step_tiles.targetoptions)(batch.step_tiles.py_func)
     memory = batch.allocate(EnvParams(), 64)
     outputs = np.empty((64, 8), np.float32), np.empty(64), np.empty((2, 64), np.bool_)
-    fresh(memory, 0, 1, 1, 50, 1, np.zeros((64, 2), np.float32), *outputs)
+    fresh(memory, 0, 1, 1, 1, np.zeros((64, 2), np.float32), *outputs)
     code = "".join(fresh.inspect_asm().values())
     wide = {width: len(re.findall(rf"%{width}\d", code)) for width in ("xmm", "ymm", "zmm")}
     assert max(wide["ymm"], wide["zmm"]) > 1_000, wide

@@ -33,6 +33,7 @@ class Twin:
         self.prices = [p.initial_price]
         self.cash, self.inventory = p.initial_cash, 0.0
         self.bought = self.sold = 0.0
+        self.age, self.lag, self.decisions, self.orders = 0, math.inf, [], []
         self.alpha = self.log_volatility = 0.0
         self.excitement = {1.0: 0.0, -1.0: 0.0}
         self.regime = 1.0 if (self.block(3)[0] + 0.5) / 2**32 < 0.5 else -1.0
@@ -100,16 +101,47 @@ class Twin:
             left, level = left - part, level + 1
         return cost / size
 
-    def trade(self, action, size, u, side):
+    def decided(self, action, side):
+        """Return the absolute price that an action asks for: None for no quote, infinitely good for a crossing one."""
+        p = self.p
+        known = self.prices[max(0, len(self.prices) - 1 - p.data_latency)]
+        if action >= 1:
+            return None
+        if action <= -1:
+            return side * math.inf
+        offset = p.offset_low + (action + 1) / 2 * (p.offset_high - p.offset_low)
+        return known - side * offset * known * p.spread / 2
+
+    def latency(self):
+        p = self.p
+        if p.order_latency_jitter == 0:
+            return p.order_latency
+        nominal = p.volatility * math.sqrt(1 + p.microstructure_noise**2)
+        move = self.prices[-1] / self.prices[-2] - 1 if len(self.prices) > 1 else 0.0
+        u = (self.block(4)[0] + 0.5) / 2**32
+        extra = p.order_latency_jitter * (u ** (-1 / p.order_latency_tail) - 1) * abs(move) / nominal
+        return p.order_latency + int(min(extra, p.order_latency_longest - p.order_latency))
+
+    def in_force(self, decision):
+        """Return the orders that are in the market now: [price, size left] of the bid and of the ask."""
+        self.decisions.append(decision)
+        lag = min(self.lag + 1, self.latency())
+        if lag > self.age:
+            self.orders = [[None, 0.0], [None, 0.0]]
+        elif lag <= self.lag:  # a newer decision has arrived
+            self.orders = [list(order) for order in self.decisions[-1 - lag]]
+        self.lag = lag
+        return self.orders
+
+    def trade(self, price, size, u, side):
         """Return (units, price, fee, the quote if it rests, what is left of it)."""
         p, mid = self.p, self.prices[-1]
         half = mid * p.spread / 2
         size = min(size, max(0.0, p.inventory_limit - side * self.inventory))
-        if action >= 1 or size == 0:
+        if price is None or size == 0:
             return 0.0, 0.0, 0.0, None, 0.0
-        offset = p.offset_low + (action + 1) / 2 * (p.offset_high - p.offset_low)
-        price, touch = mid - side * offset * half, mid + side * half
-        if action <= -1 or side * (price - touch) >= 0:
+        touch = mid + side * half
+        if side * (price - touch) >= 0:
             taken = self.taker_price(touch, side, size, half)
             return size, taken, size * taken * p.taker_fee_bps / 1e4, None, 0.0
         if self.filled(side * (mid - price) / half, u, side):
@@ -128,8 +160,11 @@ class Twin:
         action = [float(np.float32(a)) for a in action]
         sizes = [p.order_size * (a + 1) / 2 for a in action[2:]] or [p.order_size] * 2
         z1, z2, u_bid, u_ask = self.draws(0)
-        bought, bid_price, bid_fee, bid, bid_left = self.trade(action[0], sizes[0], u_bid, 1.0)
-        sold, ask_price, ask_fee, ask, ask_left = self.trade(action[1], sizes[1], u_ask, -1.0)
+        decision = ((self.decided(action[0], 1.0), sizes[0]), (self.decided(action[1], -1.0), sizes[1]))
+        orders = self.in_force(decision)
+        self.age += 1
+        bought, bid_price, bid_fee, bid, bid_left = self.trade(*orders[0], u_bid, 1.0)
+        sold, ask_price, ask_fee, ask, ask_left = self.trade(*orders[1], u_ask, -1.0)
         equity_before = self.cash + self.inventory * mid
         self.excite(1.0, u_bid)
         self.excite(-1.0, u_ask)
@@ -149,6 +184,8 @@ class Twin:
                 capture += side * late * (new_mid - quote)
                 fees += late_fee
                 bought, sold = bought + late * (side > 0), sold + late * (side < 0)
+        orders[0][1] -= bought
+        orders[1][1] -= sold
         self.bought, self.sold = bought, sold
         self.prices.append(new_mid)
         self.tick += 1
@@ -186,10 +223,11 @@ class Twin:
         p = self.p
         nominal = p.volatility * math.sqrt(1 + p.microstructure_noise**2)
         zscore = volatility = momentum = last = 0.0
-        if len(self.prices) > 1 and nominal > 0:
-            last = (self.prices[-1] / self.prices[-2] - 1) / nominal
-        if len(self.prices) >= p.window:
-            window = np.array(self.prices[-p.window :])
+        known = self.prices[: max(1, len(self.prices) - p.data_latency)]
+        if len(known) > 1 and nominal > 0:
+            last = (known[-1] / known[-2] - 1) / nominal
+        if len(known) >= p.window:
+            window = np.array(known[-p.window :])
             if window.std() > 0:
                 zscore = (window[-1] - window.mean()) / window.std()
             if nominal > 0:
