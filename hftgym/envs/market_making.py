@@ -10,8 +10,8 @@ from gymnasium.error import ResetNeeded
 from hftgym.envs.checks import RESET_OPTIONS, JsonSpec, checked_seed, refuse_unknown_options, start_states
 from hftgym.envs.spaces import action_space, observation_space
 from hftgym.market import layout as at
-from hftgym.market.layout import N_INFO
-from hftgym.market.single import FIELDS_AT, allocate, reset_single, set_seed, step_single
+from hftgym.market.layout import N_INFO, is_full
+from hftgym.market.single import FIELDS_AT, allocate, reset_single, set_seed, step_full_single, step_single
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams, as_params
 
@@ -114,6 +114,7 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
         self.action_space = action_space(self.params)
         self._action_shape = self.action_space.shape
         self.observation_space = observation_space()
+        self._full = is_full(self.params)
         self._attach(allocate(self.params))
         self._seeded = False
         self._running = False
@@ -158,7 +159,8 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
             raise ResetNeeded("call reset() before step(): the episode has not been started, or it has ended")
         if not (type(action) is np.ndarray and action.dtype is _FLOAT32 and action.shape == self._action_shape):
             action = _as_action(action, self._action_shape)
-        reward, terminated = step_single(self._memory, action, self._observation)
+        step = step_full_single if self._full else step_single
+        reward, terminated = step(self._memory, action, self._observation)
         if reward != reward:  # the kernel's sign for an action outside [-1, 1], tested there because it is faster
             raise ValueError(f"action must be {len(action)} numbers in [-1, 1], got {action.tolist()}")
         if terminated:

@@ -15,7 +15,7 @@ from hftgym.envs.info import BatchInfo
 from hftgym.envs.spaces import action_space, observation_space
 from hftgym.market import batch
 from hftgym.market import layout as at
-from hftgym.market.layout import INFO_KEYS, LANES
+from hftgym.market.layout import INFO_KEYS, LANES, is_full
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams, as_params
 
@@ -75,6 +75,7 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
         steps = np.inf if max_episode_steps is None else _at_least_one("max_episode_steps", max_episode_steps)
         self._tiles = -(-self.num_envs // LANES)
         self._memory = batch.allocate(self.params, self.num_envs, max_steps=float(steps))
+        self._full = is_full(self.params)
         self._lanes = np.arange(self.num_envs)
         self._turn = 0
         self._steps = 0
@@ -143,12 +144,13 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
     def _run(self, actions: np.ndarray, observations: np.ndarray, rewards: np.ndarray, flags: np.ndarray) -> int:
         """Run one tick everywhere and return how many episodes ended."""
         inner = (self._tiles, self._turn, actions, observations, rewards, flags)
+        step_tiles = batch.step_full_tiles if self._full else batch.step_tiles
         if self._threads == 1:
-            return batch.step_tiles(self._memory, 0, self._tiles, *inner)
+            return step_tiles(self._memory, 0, self._tiles, *inner)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads)
         cuts = np.linspace(0, self._tiles, self._threads + 1).astype(int).tolist()
-        return sum(self._pool.map(lambda a, b: batch.step_tiles(self._memory, a, b, *inner), cuts[:-1], cuts[1:]))
+        return sum(self._pool.map(lambda a, b: step_tiles(self._memory, a, b, *inner), cuts[:-1], cuts[1:]))
 
     def _autoreset(self, observations: np.ndarray, rewards: np.ndarray, flags: np.ndarray) -> dict[str, Any]:
         """Do what the autoreset mode asks for, and return what it adds to the info."""

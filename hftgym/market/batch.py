@@ -113,13 +113,22 @@ def draw_full_tile(f, now, p):
 
 
 @formula
-def tick_tile(f, now, p, decisions, data, sent, seen, turn):
+def tick_tile(f, now, p, decisions, data, sent, seen, turn, full):
     """Draw and run the tick of 64 environments.
 
-    Three forms, because what is off would cost half of the speed if it were only multiplied by zero. They are one
-    algebra: they agree bit for bit where several apply.
+    Plain, full, or full with latency: what is off would cost half of the speed if it were only multiplied by zero. The
+    forms are one algebra: they agree bit for bit where several apply.
     """
-    if p.late != 0.0:
+    if full is None:
+        for lane in range(LANES):
+            draw_lane(f, now, LANES, lane, p)
+        for lane in range(LANES):
+            simulate_lane(f, now, LANES, lane, p, None)
+    elif p.late == 0.0:
+        draw_full_tile(f, now, p)
+        for lane in range(LANES):
+            simulate_lane(f, now, LANES, lane, p, True)
+    else:
         draw_full_tile(f, now, p)
         new_decisions = decisions[turn % sent * ORDER_ROWS * LANES :][: ORDER_ROWS * LANES]
         new_data = data[turn % seen * DATA_ROWS * LANES :][: DATA_ROWS * LANES]
@@ -133,15 +142,6 @@ def tick_tile(f, now, p, decisions, data, sent, seen, turn):
             publish_lane(f, LANES, lane, new_data)
         for lane in range(LANES):
             observe_late_lane(f, LANES, lane, p, data, turn % seen, seen)
-    elif p.full != 0.0:
-        draw_full_tile(f, now, p)
-        for lane in range(LANES):
-            simulate_lane(f, now, LANES, lane, p, True)
-    else:
-        for lane in range(LANES):
-            draw_lane(f, now, LANES, lane, p)
-        for lane in range(LANES):
-            simulate_lane(f, now, LANES, lane, p, False)
 
 
 @formula
@@ -207,8 +207,8 @@ def anchor_tile(f, ring, head, window):
                 anchor_lane(f, LANES, lane, ring, head, window)
 
 
-@kernel
-def step_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags):
+@formula
+def run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, full):
     """Run one tick of all environments in the tiles [first_tile, last_tile).
 
     Args:
@@ -221,6 +221,7 @@ def step_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations
         observations: float32 (num_envs, 8), written.
         rewards: float64 (num_envs,), written.
         flags: bool (2, num_envs): terminated and truncated, written.
+        full: None for the plain form of the tick.
 
     Returns:
         How many environments ended.
@@ -242,7 +243,19 @@ def step_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations
         first = tile * LANES
         count = min(LANES, num_envs - first)
         read_inputs(now, newest, oldest, actions, first, count)
-        tick_tile(f, now, p, decisions, data, sent, seen, turn)
+        tick_tile(f, now, p, decisions, data, sent, seen, turn, full)
         ended += write_outputs(f, now, newest, first, count, observations, rewards, flags)
         anchor_tile(f, prices, head, window)
     return int(ended)
+
+
+@kernel
+def step_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags):
+    """Run one tick where `Params.full` is 0; see `run_tiles`."""
+    return run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, None)
+
+
+@kernel
+def step_full_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags):
+    """Run one tick with everything that parameters can ask for; see `run_tiles`."""
+    return run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, True)

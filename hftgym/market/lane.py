@@ -271,14 +271,14 @@ def anchor_lane(f, n, lane, ring, head, window):
 @formula
 def simulate_lane(f, now, n, lane, p, full):
     """Run one simulated tick on drawn numbers; orders arrive at once."""
-    if full:
+    if full is not None:
         market = full_market(f, now, n, lane, p)
         orders = full_orders(f, now, n, lane, p)
     else:
         market = plain_market(f, now, n, lane, p)
         orders = plain_orders(f, now, n, lane, p, market.half_spread)
     tick_lane(f, now, n, lane, p, market, orders, full)
-    if full:
+    if full is not None:
         f[at.KNOWN_MID * n + lane] = f[at.MID * n + lane]
 
 

@@ -215,7 +215,7 @@ def pack(params: EnvParams, *, max_steps: float = math.inf) -> np.ndarray:
             log_intensity=math.log(params.arrival_intensity) if params.arrival_intensity > 0 else -math.inf,
             per_decay=1 / params.fill_decay,
             linear=float(params.fill_model == "linear"),
-            full=float(_is_full(params)),
+            full=float(is_full(params)),
             drift=params.drift,
             mean_reversion=params.mean_reversion,
             jump_probability=params.jump_probability,
@@ -275,7 +275,7 @@ _FULL = (
 )
 
 
-def _is_full(params: EnvParams) -> bool:
+def is_full(params: EnvParams) -> bool:
     """Return whether the plain form of the tick leaves something out that these parameters ask for."""
     plain = EnvParams()
     return any(getattr(params, name) != getattr(plain, name) for name in _FULL)

@@ -106,8 +106,8 @@ def reset_single(memory, observation, ticks, inventory):
     _start(memory, observation, mid, mid * memory[_HALF_SPREAD], ticks, inventory)
 
 
-@kernel
-def step_single(memory, action, observation):
+@formula
+def _step(memory, action, observation, full):
     """Run one tick; write the observation and return (reward, terminated). NaN reward: an action is not in [-1, 1]."""
     for i in range(action.size):
         if not abs(action[i]) <= 1.0:
@@ -117,12 +117,12 @@ def step_single(memory, action, observation):
     prices, decisions, data, sent, seen = _rings(memory, p)
     turn = _turn_ring(memory, now, prices)
     now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
-    if action.size == 4:
-        now[at.ACTION_BID_SIZE], now[at.ACTION_ASK_SIZE] = action[2], action[3]
     draw_lane(f, now, 1, 0, p)
-    if p.full == 0.0:
-        simulate_lane(f, now, 1, 0, p, False)
+    if full is None:
+        simulate_lane(f, now, 1, 0, p, None)
     else:
+        if action.size == 4:
+            now[at.ACTION_BID_SIZE], now[at.ACTION_ASK_SIZE] = action[2], action[3]
         draw_hidden_lane(f, now, 1, 0)
         draw_more_lane(f, now, 1, 0, p)
         if p.late == 0.0:
@@ -135,6 +135,18 @@ def step_single(memory, action, observation):
             observe_late_lane(f, 1, 0, p, data, turn % seen, seen)
     _finish(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0
+
+
+@kernel
+def step_single(memory, action, observation):
+    """Run one tick where `Params.full` is 0; see `_step`."""
+    return _step(memory, action, observation, None)
+
+
+@kernel
+def step_full_single(memory, action, observation):
+    """Run one tick with everything that parameters can ask for; see `_step`."""
+    return _step(memory, action, observation, True)
 
 
 @kernel
@@ -152,6 +164,6 @@ def step_recorded(memory, action, observation, market):
     turn = _turn_ring(memory, now, prices)
     now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
     world = Market(market[0], market[1], market[2], math.inf, math.inf, market[3], market[4])
-    tick_lane(f, now, 1, 0, p, world, plain_orders(f, now, 1, 0, p, world.half_spread), True)
+    tick_lane(f, now, 1, 0, p, world, plain_orders(f, now, 1, 0, p, world.half_spread), None)
     _finish(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0

@@ -42,7 +42,7 @@ def tick(s, p, market, orders, leaving, oldest, full):
         orders: What the agent has in the market: decided now, or some ticks ago.
         leaving: The price that drops out of the rolling window; read only when the window is full.
         oldest: The first price that stays in it; read only when the window is full.
-        full: A literal: False leaves out, at compile time, what only `Params.full` asks for.
+        full: None leaves out, at compile time, what only `Params.full` asks for.
     """
     # 1. The orders that have reached the market. The inventory limit cuts them.
     bid, ask = orders.bid, orders.ask
@@ -53,7 +53,7 @@ def tick(s, p, market, orders, leaving, oldest, full):
     # 2. Crossing quotes execute at the opposite touch, or deeper in the book;
     bid_takes, ask_takes = takes(bid, 1.0, best_ask), takes(ask, -1.0, best_bid)
     bid_taken, ask_taken = best_ask, best_bid
-    if full:
+    if full is not None:
         bid_taken = best_ask + slippage(bid_size, market.half_spread, p)
         ask_taken = best_bid - slippage(ask_size, market.half_spread, p)
 
@@ -74,7 +74,7 @@ def tick(s, p, market, orders, leaving, oldest, full):
 
     # 5. Trade-through: what is left of a resting quote that the new touch has reached is filled at its own price, and
     # booked against the new mid: the loss is adverse selection, not the inventory's.
-    if full:
+    if full is not None:
         passed_bid = (p.trade_through != 0.0) & (not bid_takes) & takes(bid, 1.0, mid + market.next_half_spread)
         passed_ask = (p.trade_through != 0.0) & (not ask_takes) & takes(ask, -1.0, mid - market.next_half_spread)
         swept_bid, swept_ask = (bid_size - bought if passed_bid else 0.0), (ask_size - sold if passed_ask else 0.0)
@@ -96,7 +96,7 @@ def tick(s, p, market, orders, leaving, oldest, full):
     # 8. The reward.
     gained = pnl(spread_capture, inventory_pnl, fees)
     reward = gained - inventory_penalty(inventory, p)
-    if full:
+    if full is not None:
         before = equity(s.cash, s.inventory, s.mid) - p.initial_cash
         useful = utility(before + gained, p) - utility(before, p)
         worth = gained - inventory_pnl if p.martingale_free != 0.0 else gained
