@@ -11,6 +11,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
@@ -110,9 +111,10 @@ def tabulate(played: Mapping[str, Rollout]) -> pl.DataFrame:
 def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: str | None = None) -> pl.DataFrame:
     """Return one row per policy: every figure's mean, standard error, 95 % interval and standard deviation.
 
-    With `params`, where the exact recursion covers the market, also how much of the gap between the best constant
-    quote and the optimum a policy closes: (J - J_const) / (J* - J_const), from the price-free J. That needs the
-    episodes to start at tick 0 without inventory, as `evaluate` plays them.
+    With `params`, where the exact recursion covers the market, also J / J* and how much of the gap between the best
+    constant quote and the optimum a policy closes: (J - J_const) / (J* - J_const), from the price-free J where the
+    price is a martingale and from J where it is not. That needs the episodes to start at tick 0 without inventory, as
+    `evaluate` plays them.
 
     Args:
         table: From `evaluate`.
@@ -122,8 +124,8 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
             becomes several times narrower.
 
     Returns:
-        The columns policy, episodes, `{figure}_{mean,se,low,high,std}` for every figure, j_optimal, j_constant, and
-        gap_closed with _se, _low and _high, null where the truth is not known.
+        The columns policy, episodes, `{figure}_{mean,se,low,high,std}` for every figure, j_optimal, j_constant,
+        j_share (J / J*) and gap_closed with _se, _low and _high, null where the truth is not known.
 
     Raises:
         ValueError: The table is not one of `evaluate`'s, a policy has fewer than 2 episodes, or there is no policy
@@ -131,7 +133,10 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
     """
     _check(table)
     truth = None if params is None else exact(params)
-    table = _with_luck_removed(table, optimal, truth)
+    clean = params is None or (params.is_martingale and params.reward == "pnl")
+    table = _with_luck_removed(
+        table.with_columns(pl.col("price_free" if clean else "j").alias("value")), optimal, truth
+    )
     moments = [
         moment.alias(f"{figure}_{name}")
         for figure in (*FIGURES, "value")
@@ -144,7 +149,7 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
         "policy",
         "episodes",
         *(f"{figure}_{name}" for figure in FIGURES for name in ("mean", "se", "low", "high", "std")),
-        *("j_optimal", "j_constant", "gap_closed", "gap_closed_se", "gap_closed_low", "gap_closed_high"),
+        *("j_optimal", "j_constant", "j_share", "gap_closed", "gap_closed_se", "gap_closed_low", "gap_closed_high"),
     )
 
 
@@ -199,11 +204,13 @@ def compare(
 
 def exact(params: EnvParams | None = None) -> Exact | None:
     """Return the exact J* and the exact J of the best constant quote, or None where the recursion does not apply."""
-    from hftgym.policies import recursion  # compiles the recursion: only for those who ask
+    from hftgym.policies import OptimalPolicy, recursion  # compiles the recursion: only for those who ask
 
     market = as_params(params)
+    # A quote that never changes cannot know the hidden regime, whose drift is zero on average.
+    blind = replace(market, regime_drift=0.0, regime_switching=0.0)
     try:
-        return Exact(recursion.solve(market).optimum, recursion.best_constant(market)[1])
+        return Exact(OptimalPolicy(market).optimum, recursion.best_constant(blind)[1])
     except ValueError:  # it says so of every market that it does not cover
         return None
 
@@ -245,15 +252,15 @@ def _with_interval(frame: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _with_luck_removed(table: pl.DataFrame, optimal: str | None, truth: Exact | None) -> pl.DataFrame:
-    """Add the column `value`: the price-free J, less what the optimum had above its known mean on the same seed."""
+    """Take from the column `value` what the optimum had above its known mean on the same seed."""
     if optimal is None or truth is None:
-        return table.with_columns(pl.col("price_free").alias("value"))
-    luck = (pl.col("price_free") - truth.optimum).alias("luck")
+        return table
+    luck = (pl.col("value") - truth.optimum).alias("luck")
     lucks = table.filter(pl.col("policy") == optimal).select("seed", luck)
     joined = table.join(lucks, on="seed", how="left", maintain_order="left")
     if joined.height != table.height or joined["luck"].null_count():
         raise ValueError(f"optimal must be a policy that was played once on every seed of the table, got {optimal!r}")
-    return joined.with_columns((pl.col("price_free") - pl.col("luck")).alias("value"))
+    return joined.with_columns((pl.col("value") - pl.col("luck")).alias("value"))
 
 
 def _with_gap(summary: pl.DataFrame, truth: Exact | None) -> pl.DataFrame:
@@ -265,6 +272,7 @@ def _with_gap(summary: pl.DataFrame, truth: Exact | None) -> pl.DataFrame:
     gap = pl.col("j_optimal") - pl.col("j_constant")
     gap = pl.when(gap > 0).then(gap)  # where a constant quote is the optimum there is no gap to close
     return summary.with_columns(
+        (pl.col("value_mean") / pl.col("j_optimal")).alias("j_share"),
         (pl.col("value_se") / gap).alias("gap_closed_se"),
         *(
             ((pl.col(f"value_{moment}") - pl.col("j_constant")) / gap).alias(f"gap_closed{suffix}")

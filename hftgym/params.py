@@ -246,6 +246,12 @@ class EnvParams:
             )
 
     @property
+    def is_martingale(self) -> bool:
+        """Whether the expected move of the mid is zero, whatever is known: only then is `inventory_pnl` mere noise."""
+        pulled = self.drift != 0 or self.mean_reversion != 0 or self.jump_probability * self.jump_mean != 0
+        return not (pulled or self.regime_drift != 0 or self.alpha_volatility != 0)
+
+    @property
     def longest_latency(self) -> int:
         """Most ticks from a decision to its arrival in the market."""
         return self.order_latency_longest if self.order_latency_jitter > 0 else self.order_latency
@@ -300,17 +306,6 @@ class EnvParams:
             raise ValueError(f"parameters must be a JSON object, got {type(values).__name__}")
         return cls.from_dict(values)
 
-    @classmethod
-    def preset(cls, name: str) -> "EnvParams":
-        """Return one of the named markets in `PRESETS`.
-
-        Raises:
-            ValueError: There is no preset of that name.
-        """
-        if name not in PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
-        return PRESETS[name]
-
 
 def as_params(params: EnvParams | Mapping[str, Any] | None) -> EnvParams:
     """Accept what `gym.make(..., params=)` accepts: an EnvParams, its dictionary (from a JSON spec), or None."""
@@ -340,12 +335,3 @@ def _checked_number(name: str, value: Any) -> float | int:
     if number > high:
         raise ValueError(f"{name} must be at most {high:g}, got {value!r}")
     return int(number) if integer else number
-
-
-PRESETS: Mapping[str, EnvParams] = MappingProxyType(
-    {
-        "default": EnvParams(),
-        # The article's own figures charge the spread alone.
-        "article": EnvParams(taker_fee_bps=0.0),
-    }
-)

@@ -2,15 +2,27 @@
 
 import gymnasium as gym
 
-IDS: tuple[str, ...] = ("MarketMaking-v0",)
+from hftgym.presets import PRESETS
+
+# id -> (class whose docstring is the page of the id, market in PRESETS)
+_TABLE: dict[str, tuple[str, str]] = {
+    "MarketMaking-v0": ("market_making:MarketMakingEnv", "default"),
+    "MarketMakingAS-v0": ("variants:AvellanedaStoikovEnv", "avellaneda-stoikov"),
+    "MarketMakingCJ-v0": ("variants:CarteaJaimungalEnv", "cartea-jaimungal"),
+    "MarketMakingAlpha-v0": ("variants:HiddenAlphaEnv", "alpha"),
+    "MarketMakingAdverse-v0": ("variants:AdverseEnv", "adverse"),
+    "MeanReverting-v0": ("variants:MeanRevertingEnv", "mean-reverting"),
+}
+IDS: tuple[str, ...] = tuple(_TABLE)
 
 
 def register_all() -> None:
     """Register every id; repeating it changes nothing and says nothing."""
-    for env_id in IDS:
+    for env_id, (page, market) in _TABLE.items():
         if env_id not in gym.registry:
             gym.register(
                 env_id,
-                entry_point="hftgym.envs.market_making:MarketMakingEnv",
+                entry_point=f"hftgym.envs.{page}",
                 vector_entry_point="hftgym.envs.vector:MarketMakingVectorEnv",
+                kwargs={} if market == "default" else {"params": PRESETS[market].to_dict()},
             )

@@ -37,13 +37,13 @@ class Figures:
     """What each of n episodes came to; float64 (n,), money in quote currency.
 
     Attributes:
-        j: Sum of rewards: the criterion, pnl - penalty.
+        j: Sum of rewards: the criterion; pnl - penalty unless the market has another reward.
         pnl: Equity at the end less equity at the start.
         price_free: j less `inventory_pnl`. On a martingale it has the same expectation and a far smaller variance.
         spread_capture: Distance from the mid, summed over the fills.
         inventory_pnl: Inventory times the move of the mid, summed over the ticks.
         fees: Fees paid.
-        penalty: phi times inventory^2, summed over the ticks.
+        penalty: phi times inventory^2, summed over the ticks, and the terminal penalty.
         inventory_rms: Root mean square inventory over the ticks, units.
         inventory_abs_max: Largest absolute inventory, units.
         fills: Number of fills, both sides.
@@ -157,7 +157,7 @@ def rollout(
 
 
 def actions_of(
-    policy: Predicts, observations: np.ndarray, *, state: Any, start: np.ndarray, name: str
+    policy: Predicts, observations: np.ndarray, *, state: Any, start: np.ndarray, name: str, width: int = 2
 ) -> tuple[np.ndarray, Any]:
     """Return the policy's (actions (N, 2), state), checked.
 
@@ -167,7 +167,7 @@ def actions_of(
     actions, state = policy.predict(observations, state=state, episode_start=start, deterministic=True)
     actions = np.asarray(actions)
     wanted = (len(observations), 2)
-    if actions.shape != wanted:
+    if actions.shape not in (wanted, (len(observations), width)):
         raise ValueError(f"policy {name!r} must return actions of the shape {wanted}, got {actions.shape}")
     if not (np.abs(actions) <= 1.0).all():
         wrong = actions[~(np.abs(actions) <= 1.0).all(axis=1)][0].tolist()
@@ -185,10 +185,12 @@ def _play(
     pnl, inventory = np.zeros((2, horizon + 1, keep), dtype=np.float32)
     state, start = None, np.ones(envs.num_envs, dtype=bool)
     for t in range(horizon):
-        actions, state = actions_of(policy, observations, state=state, start=start, name=name)
+        actions, state = actions_of(
+            policy, observations, state=state, start=start, name=name, width=envs.action_space.shape[1]
+        )
         start = np.zeros(envs.num_envs, dtype=bool)
-        observations, rewards, terminated, truncated, info = envs.step(actions)
-        totals.add(rewards, info, phi=envs.params.phi)
+        observations, rewards, terminated, truncated, info = envs.step(_with_sizes(actions, envs))
+        totals.add(rewards, info, terminated, params=envs.params)
         totals.running &= ~(terminated | truncated)
         pnl[t + 1] = totals.pnl[:keep]
         inventory[t + 1] = totals.inventory[:keep]
@@ -198,6 +200,12 @@ def _play(
             break
     envs.close()
     return totals.figures(), Paths(pnl=pnl.T, inventory=inventory.T)
+
+
+def _with_sizes(actions: np.ndarray, envs: MarketMakingVectorEnv) -> np.ndarray:
+    """Return the actions with sizes where the market wants them: a policy that names none trades the full size."""
+    missing = envs.action_space.shape[1] - actions.shape[1]
+    return np.pad(actions, ((0, 0), (0, missing)), constant_values=1.0) if missing else actions
 
 
 class _Totals:
@@ -211,7 +219,7 @@ class _Totals:
         names = ("j", "spread_capture", "inventory_pnl", "fees", "penalty", "fills", "turnover")
         self._sums = {name: np.zeros(count) for name in names}
 
-    def add(self, rewards: np.ndarray, info: dict[str, Any], *, phi: float) -> None:
+    def add(self, rewards: np.ndarray, info: dict[str, Any], ended: np.ndarray, *, params: EnvParams) -> None:
         """Count one tick."""
         on = self.running
         bought, sold, held = info["fill_bid"], info["fill_ask"], info["inventory"]
@@ -221,7 +229,7 @@ class _Totals:
             "spread_capture": info["spread_capture"],
             "inventory_pnl": info["inventory_pnl"],
             "fees": info["fees"],
-            "penalty": phi * squares,
+            "penalty": (params.phi + ended * params.terminal_penalty * params.half_spread) * squares,
             "fills": (bought > 0).astype(np.float64) + (sold > 0),
             "turnover": (bought + sold) * self._mid,
         }

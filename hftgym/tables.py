@@ -83,7 +83,7 @@ def legend(summary: pl.DataFrame) -> str:
         return f"{text} The distance to the optimum is not known: no market was given, or no recursion covers it."
     return text + (
         f" Exact: J* = {optimum:.3f} at best, {constant:.3f} for the best constant quote; gap closed = how much of the "
-        "way between them, from J without the price term."
+        "way between them, from J without the price term where the price is a martingale."
     )
 
 

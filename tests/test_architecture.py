@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "params": set(),
     "observation": set(),
+    "presets": {"params"},
+    "registration": {"presets"},
     "market": {"params", "observation"},
     "envs": {"params", "observation", "market", "render"},
     "policies": {"params", "observation", "market"},

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hftgym.params import PRESETS, EnvParams, as_params
+from hftgym.params import EnvParams, as_params
+from hftgym.presets import PRESETS, VENUE_FEES_BPS
 
 
 @pytest.mark.parametrize(
@@ -89,10 +90,10 @@ def test_json_that_is_not_parameters(text):
 
 
 def test_presets():
-    assert EnvParams.preset("default") == EnvParams()
-    assert EnvParams.preset("article").taker_fee_bps == 0
-    with pytest.raises(ValueError, match=f"one of {', '.join(PRESETS)}, got 'nyse'"):
-        EnvParams.preset("nyse")
+    assert PRESETS["default"] == EnvParams()
+    assert PRESETS["article"].taker_fee_bps == 0
+    for maker, taker in VENUE_FEES_BPS.values():
+        assert EnvParams(maker_fee_bps=maker, taker_fee_bps=taker).maker_fee_bps <= taker
 
 
 def test_penalty_is_relative_to_the_half_spread():

@@ -33,6 +33,11 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
     then the mid moves, then the account is marked to it. A resting quote at a distance of d half-spreads is filled with
     probability 1 - exp(-lambda) (or min(1, lambda)) with lambda = A exp(-kappa d), independently on both sides.
 
+    All that real trading charges can be switched on in `params`, each at zero by default: drift, mean reversion, jumps,
+    stochastic volatility, hidden regimes and hidden drift; self-exciting order flow; market orders and orders of
+    different sizes; a book of finite depth; fills by trade-through; latency of orders and of market data; a terminal
+    penalty and CARA utility. Other ids are this environment in other markets (`hftgym.PRESETS`).
+
     ## Action Space
     `Box(-1, 1, (2,), float32)`
 
@@ -43,6 +48,8 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
 
     Between the ends the offset runs linearly from `offset_low` to `offset_high` half-spreads: 2 + 3 a by default.
     Orders are for one unit, less where the inventory limit leaves less room. NaN and values outside [-1, 1] raise.
+    With `sized_actions` there are two more components, the sizes of bid and ask, from nothing at -1 to `order_size` at
+    +1.
 
     ## Observation Space
     `Box(-1, 1, (8,), float32)`; the names are `hftgym.FEATURE_NAMES`.
@@ -63,7 +70,9 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
     ## Rewards
     change of equity - phi * inventory^2, in quote currency, with equity = cash + inventory * mid, the inventory at the
     end of the tick, and phi = `inventory_penalty` half-spreads. The change of equity is `spread_capture` +
-    `inventory_pnl` - `fees`, each of them in `info`.
+    `inventory_pnl` - `fees`, each of them in `info`. `spread_capture` is what the fills earned against the mid at
+    which they happened, slippage included; fills by trade-through count against the mid that ran through them.
+    `params.reward` and `terminal_penalty` choose other rewards.
 
     ## Starting State
     `initial_price`, `initial_cash`, no inventory, an empty window. `reset(options={"tick": t, "inventory": q})` starts
