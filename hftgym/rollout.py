@@ -185,9 +185,7 @@ def _play(
     pnl, inventory = np.zeros((2, horizon + 1, keep), dtype=np.float32)
     state, start = None, np.ones(envs.num_envs, dtype=bool)
     for t in range(horizon):
-        actions, state = actions_of(
-            policy, observations, state=state, start=start, name=name, width=envs.action_space.shape[1]
-        )
+        actions, state = actions_of(policy, observations, state=state, start=start, name=name, width=_width(envs))
         start = np.zeros(envs.num_envs, dtype=bool)
         observations, rewards, terminated, truncated, info = envs.step(_with_sizes(actions, envs))
         totals.add(rewards, info, terminated, params=envs.params)
@@ -202,9 +200,13 @@ def _play(
     return totals.figures(), Paths(pnl=pnl.T, inventory=inventory.T)
 
 
+def _width(envs: MarketMakingVectorEnv) -> int:
+    return 4 if envs.params.sized_actions else 2
+
+
 def _with_sizes(actions: np.ndarray, envs: MarketMakingVectorEnv) -> np.ndarray:
     """Return the actions with sizes where the market wants them: a policy that names none trades the full size."""
-    missing = envs.action_space.shape[1] - actions.shape[1]
+    missing = _width(envs) - actions.shape[1]
     return np.pad(actions, ((0, 0), (0, missing)), constant_values=1.0) if missing else actions
 
 
