@@ -19,6 +19,7 @@ from scripts.benchmarks.figure import Figure
 
 PARTS = {
     "batch": environment.batch_figures,
+    "full": environment.full_figures,
     "single": environment.single_figures,
     "process": environment.process_figures,
     "decision": agents.decision_figures,

@@ -1,5 +1,6 @@
 """Speed, memory and cold start of the environments."""
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -7,15 +8,38 @@ from typing import Any
 
 import gymnasium as gym
 
-import hftgym  # noqa: F401 (registers the ids)
+import hftgym
 from scripts.benchmarks.figure import Figure, interleaved_seconds
 
 ENV_ID = "MarketMaking-v0"
 
 
-def batch_job(env_id: str, num_envs: int, steps: int) -> Callable[[], None]:
+# Everything that parameters can switch on, together.
+EVERYTHING = dataclasses.replace(
+    hftgym.PRESETS["adverse"],
+    drift=1e-6,
+    mean_reversion=1e-3,
+    volatility_of_volatility=0.05,
+    volatility_reversion=0.05,
+    regime_switching=0.02,
+    regime_drift=0.1,
+    regime_volatility=1.5,
+    alpha_volatility=0.05,
+    alpha_reversion=0.05,
+    excitation=0.2,
+    excitation_decay=0.3,
+    sized_actions=True,
+    order_size=2.0,
+    terminal_penalty=1.0,
+    reward="cara",
+    risk_aversion=0.01,
+)
+NO_LATENCY = dataclasses.replace(EVERYTHING, order_latency=0, order_latency_jitter=0.0, data_latency=0)
+
+
+def batch_job(env_id: str, num_envs: int, steps: int, **kwargs: Any) -> Callable[[], None]:
     """Return a job that steps a vector env with prepared random actions."""
-    envs = gym.make_vec(env_id, num_envs=num_envs)
+    envs = gym.make_vec(env_id, num_envs=num_envs, **kwargs)
     envs.reset(seed=0)
     envs.action_space.seed(0)
     actions = [envs.action_space.sample() for _ in range(8)]
@@ -63,6 +87,22 @@ def batch_figures() -> Iterator[Figure]:
         bar=1.3,
         note=f"{rates['ours']:.1f} and {rates['cartpole']:.1f} M env-steps/s",
     )
+
+
+def full_figures() -> Iterator[Figure]:
+    """Yield the rate with everything switched on, with and without latency, and its ratio to the plain form."""
+    num_envs, steps = 1_024, 2_000
+    jobs = {
+        "plain": batch_job(ENV_ID, num_envs, steps),
+        "no latency": batch_job(ENV_ID, num_envs, steps, params=NO_LATENCY),
+        "everything": batch_job(ENV_ID, num_envs, steps, params=EVERYTHING),
+    }
+    seconds = interleaved_seconds(jobs, rounds=5)
+    rates = {name: num_envs * steps / value / 1e6 for name, value in seconds.items()}
+    for name in ("no latency", "everything"):
+        label = "batch, everything on" + (" but latency" if name == "no latency" else "")
+        note = f"{rates[name] / rates['plain']:.2f} of the plain form's {rates['plain']:.1f} in the same run"
+        yield Figure(name=label, value=rates[name], unit="M env-steps/s", bar=30.0, note=note)
 
 
 def single_figures() -> Iterator[Figure]:

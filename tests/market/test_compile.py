@@ -106,6 +106,7 @@ def test_source_hash_sees_every_file(tmp_path):
         path.write_text(text)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="counts x86 vector registers")
 def test_the_batch_is_vectorised():
     """Vectorisation is a decision of the compiler: a formula that stops it costs a factor of ten."""
