@@ -11,7 +11,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
@@ -207,10 +206,8 @@ def exact(params: EnvParams | None = None) -> Exact | None:
     from hftgym.policies import OptimalPolicy, recursion  # compiles the recursion: only for those who ask
 
     market = as_params(params)
-    # A quote that never changes cannot know the hidden regime, whose drift is zero on average.
-    blind = replace(market, regime_drift=0.0, regime_switching=0.0)
     try:
-        return Exact(OptimalPolicy(market).optimum, recursion.best_constant(blind)[1])
+        return Exact(OptimalPolicy(market).optimum, recursion.best_constant(recursion.unseen(market))[1])
     except ValueError:  # it says so of every market that it does not cover
         return None
 

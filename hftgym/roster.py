@@ -74,7 +74,7 @@ def _fixed_spread(market: EnvParams) -> Policy:
     from hftgym.policies import FixedSpreadPolicy, recursion
 
     try:
-        return FixedSpreadPolicy(recursion.best_constant(market)[0], params=market)
+        return FixedSpreadPolicy(recursion.best_constant(recursion.unseen(market))[0], params=market)
     except ValueError:  # not covered
         return FixedSpreadPolicy(params=market)
 
@@ -100,7 +100,7 @@ def _linear_skew(market: EnvParams) -> Policy:
     from hftgym.policies import LinearSkewPolicy, recursion
 
     try:
-        base, skew, _ = recursion.best_linear_skew(market)
+        base, skew, _ = recursion.best_linear_skew(recursion.unseen(market))
     except ValueError:
         return LinearSkewPolicy(params=market)
     return LinearSkewPolicy(base, skew, params=market)

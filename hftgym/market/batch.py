@@ -21,6 +21,7 @@ from hftgym.market.lane import (
     draw_hidden_lane,
     draw_lane,
     draw_more_lane,
+    lag_lane,
     late_lane,
     observe_late_lane,
     publish_lane,
@@ -135,7 +136,9 @@ def tick_tile(f, now, p, decisions, data, sent, seen, turn, full):
         for lane in range(LANES):
             send_lane(f, now, LANES, lane, p, new_decisions)
         for lane in range(LANES):
-            receive_lane(f, now, LANES, lane, p, decisions, turn % sent, sent)
+            lag_lane(f, now, LANES, lane, p)
+        for lane in range(LANES):
+            receive_lane(f, now, LANES, lane, decisions, turn % sent, sent)
         for lane in range(LANES):
             late_lane(f, now, LANES, lane, p)
         for lane in range(LANES):

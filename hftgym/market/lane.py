@@ -293,30 +293,31 @@ def send_lane(f, now, n, lane, p, sent):
 
 
 @formula
-def receive_lane(f, now, n, lane, p, decisions, head, slots):
-    """Find the orders in force: the newest decision that has arrived, or what is left of the one before."""
-    last_move = f[at.LAST_MOVE * n + lane]
-    delay = latency(
-        draw_latency(
+def lag_lane(f, now, n, lane, p):
+    """Find how old the newest decision is that has arrived."""
+    u = 1.0
+    if p.latency_jitter > 0.0:
+        u = draw_latency(
             f[at.SEED_LOW * n + lane], f[at.SEED_HIGH * n + lane], f[at.EPISODE * n + lane], f[at.TICK * n + lane]
-        ),
-        last_move,
-        p,
-    )
+        )
     before = f[at.LAG * n + lane]
-    lag = lag_after(before, delay)
-    arrived = lag <= f[at.AGE * n + lane]
-    new = lag <= before
-    slot = ring_slot_before(head, int(lag) if arrived else 0, slots)
-    row = slot * ORDER_ROWS
-    bid_size, ask_size = decisions[(row + 2) * n + lane], decisions[(row + 3) * n + lane]
-    bid_left = bid_size if new else f[at.LEFT_BID * n + lane]
-    ask_left = ask_size if new else f[at.LEFT_ASK * n + lane]
+    lag = lag_after(before, latency(u, f[at.LAST_MOVE * n + lane], p))
+    f[at.LAG * n + lane] = lag
+    now[at.ARRIVED * n + lane] = 1.0 if lag <= f[at.AGE * n + lane] else 0.0
+    now[at.NEWER * n + lane] = 1.0 if lag <= before else 0.0
+
+
+@formula
+def receive_lane(f, now, n, lane, decisions, head, slots):
+    """Fetch the orders in force: the newest decision that has arrived, or what is left of the one before."""
+    arrived, newer = now[at.ARRIVED * n + lane] != 0.0, now[at.NEWER * n + lane] != 0.0
+    row = ring_slot_before(head, int(f[at.LAG * n + lane]) if arrived else 0, slots) * ORDER_ROWS
+    bid_left = decisions[(row + 2) * n + lane] if newer else f[at.LEFT_BID * n + lane]
+    ask_left = decisions[(row + 3) * n + lane] if newer else f[at.LEFT_ASK * n + lane]
     now[at.ORDER_BID * n + lane] = decisions[row * n + lane] if arrived else -FAR
     now[at.ORDER_ASK * n + lane] = decisions[(row + 1) * n + lane] if arrived else FAR
     now[at.ORDER_BID_SIZE * n + lane] = bid_left if arrived else 0.0
     now[at.ORDER_ASK_SIZE * n + lane] = ask_left if arrived else 0.0
-    f[at.LAG * n + lane] = lag
 
 
 @formula

@@ -42,7 +42,7 @@ NOW = (
     *("action_bid", "action_ask", "z_price", "z_noise", "reach_bid", "reach_ask", "leaving", "oldest"),
     *("u_jump", "z_jump", "u_regime", "z_alpha", "z_volatility"),
     *("action_bid_size", "action_ask_size", "sell_size", "buy_size"),
-    *("order_bid", "order_ask", "order_bid_size", "order_ask_size"),
+    *("arrived", "newer", "order_bid", "order_ask", "order_bid_size", "order_ask_size"),
     *("reward", "terminated", "truncated"),
 )
 _AT = {name: i for names in (FIELDS, NOW) for i, name in enumerate(names)}
@@ -63,6 +63,7 @@ U_JUMP, Z_JUMP, U_REGIME = _AT["u_jump"], _AT["z_jump"], _AT["u_regime"]
 ACTION_BID_SIZE, ACTION_ASK_SIZE = _AT["action_bid_size"], _AT["action_ask_size"]
 KNOWN_MID, LAG, LEFT_BID, LEFT_ASK = _AT["known_mid"], _AT["lag"], _AT["left_bid"], _AT["left_ask"]
 LAST_MOVE = _AT["last_move"]
+ARRIVED, NEWER = _AT["arrived"], _AT["newer"]
 ORDER_BID, ORDER_ASK = _AT["order_bid"], _AT["order_ask"]
 ORDER_BID_SIZE, ORDER_ASK_SIZE = _AT["order_bid_size"], _AT["order_ask_size"]
 # Rows of the two delay rings: what was decided, and what was to be seen.

@@ -16,6 +16,7 @@ from hftgym.market.lane import (
     draw_hidden_lane,
     draw_lane,
     draw_more_lane,
+    lag_lane,
     late_lane,
     observe_late_lane,
     plain_orders,
@@ -129,7 +130,8 @@ def _step(memory, action, observation, full):
             simulate_lane(f, now, 1, 0, p, True)
         else:
             send_lane(f, now, 1, 0, p, decisions[turn % sent * ORDER_ROWS :])
-            receive_lane(f, now, 1, 0, p, decisions, turn % sent, sent)
+            lag_lane(f, now, 1, 0, p)
+            receive_lane(f, now, 1, 0, decisions, turn % sent, sent)
             late_lane(f, now, 1, 0, p)
             publish_lane(f, 1, 0, data[turn % seen * DATA_ROWS :])
             observe_late_lane(f, 1, 0, p, data, turn % seen, seen)

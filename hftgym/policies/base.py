@@ -29,8 +29,8 @@ _HIGHEST = float(np.nextafter(np.float32(WITHDRAW), np.float32(0)))
 class Policy(ABC):
     """A rule or a net that turns observations into actions; `predict` has Stable-Baselines3's signature.
 
-    A subclass implements `actions` for a batch. The policies of this library are functions of the observation alone:
-    they neither use nor change `state`.
+    A subclass implements `actions` for a batch, and is then a function of the observation alone: `state` is handed
+    back as it came. One with a memory overrides `predict`.
     """
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Policy(ABC):
         Raises:
             ValueError: The observation has another shape, or a feature is not finite.
         """
-        observations = _checked(observation)
+        observations = checked_observation(observation)
         actions = np.asarray(self.actions(np.atleast_2d(observations)), dtype=np.float32)
         return (actions if observations.ndim == 2 else actions[0]), state
 
@@ -126,7 +126,7 @@ def checked_number(name: str, value: Any, *, low: float, high: float, allowed: s
     return number
 
 
-def _checked(observation: ArrayLike) -> NDArray[np.float32]:
+def checked_observation(observation: ArrayLike) -> NDArray[np.float32]:
     """Return the observation as a float32 array of an allowed shape, all of it finite."""
     observations = np.asarray(observation, dtype=np.float32)
     if observations.ndim not in (1, 2) or observations.shape[-1] != N_FEATURES:

@@ -17,7 +17,7 @@ from the mid, -1 for one that crosses the spread (an order at the opposite touch
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ _COVERED = frozenset(
         *("inventory_limit", "initial_cash", "inventory_penalty", "horizon", "window", "offset_low", "offset_high"),
     }
 )
-_LARGEST_TABLE = 20_000_000  # states; three float64 tables of them are 480 MB
+LARGEST_TABLE = 20_000_000  # states; three float64 tables of them are 480 MB
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ def solve(params: EnvParams | None = None) -> Solution:
     Raises:
         ValueError: The market has a feature that the recursion does not cover, or too many states.
     """
-    params = _covered(params)
+    params = covered(params)
     horizon, limit = params.horizon, params.inventory_limit
     value = np.zeros((horizon + 1, 2 * limit + 1))
     bid, ask = np.empty((2, horizon, 2 * limit + 1))
-    optimise(_side(params, 1.0), _side(params, -1.0), _flow(params), params.inventory_penalty, value, bid, ask)
+    optimise(side_of(params, 1.0), side_of(params, -1.0), flow_of(params), params.inventory_penalty, value, bid, ask)
     return Solution(value * params.half_spread, bid, ask)
 
 
@@ -89,7 +89,7 @@ def value_table(params: EnvParams | None, bid_offset: ArrayLike, ask_offset: Arr
     Raises:
         ValueError: A table has another shape or holds a NaN, or the recursion does not cover the market.
     """
-    params = _covered(params)
+    params = covered(params)
     fills = [
         _fills(name, offset, side, params)
         for name, offset, side in (("bid_offset", bid_offset, 1.0), ("ask_offset", ask_offset, -1.0))
@@ -111,7 +111,7 @@ def quotes_of(policy: Policy, params: EnvParams | None = None) -> tuple[NDArray[
     With `value_of` this is the exact value of any deterministic policy that looks at inventory and time alone; the
     other features are shown as 0.
     """
-    params = _covered(params)
+    params = covered(params)
     horizon, limit = params.horizon, params.inventory_limit
     observations = np.zeros((horizon, 2 * limit + 1, N_FEATURES), dtype=np.float32)
     observations[..., FEATURE_NAMES.index("inventory")] = np.arange(-limit, limit + 1) / limit
@@ -121,10 +121,15 @@ def quotes_of(policy: Policy, params: EnvParams | None = None) -> tuple[NDArray[
     return quotes[..., 0], quotes[..., 1]
 
 
+def unseen(params: EnvParams | None) -> EnvParams:
+    """Return the market as it is to a policy that looks at inventory and time alone: a regime's drift averages out."""
+    return dataclasses.replace(as_params(params), regime_drift=0.0, regime_switching=0.0)
+
+
 def best_constant(params: EnvParams | None = None) -> tuple[float, float]:
     """Return (offset, J) of the best symmetric quote that never changes: half-spreads, quote currency per episode."""
-    params = _covered(params)
-    flow = _flow(params)
+    params = covered(params)
+    flow = flow_of(params)
     everywhere = np.ones(2 * params.inventory_limit + 1)
 
     def worth(offset: float) -> float:
@@ -140,8 +145,8 @@ def best_linear_skew(params: EnvParams | None = None) -> tuple[float, float, flo
     The bid rests at base + skew q and the ask at base - skew q half-spreads from the mid, q the inventory in units; J
     is in quote currency per episode.
     """
-    params = _covered(params)
-    flow = _flow(params)
+    params = covered(params)
+    flow = flow_of(params)
     inventory = np.arange(-params.inventory_limit, params.inventory_limit + 1)
 
     def worth(base: float, skew: float) -> float:
@@ -172,26 +177,35 @@ def maximise(
     return tuple(float(x) for x in best[1]), best[0]
 
 
-def _covered(params: EnvParams | None) -> EnvParams:
-    """Return the parameters, or raise if the recursion would be wrong or too large for them."""
+def covered(params: EnvParams | None, *, also: Collection[str] = ()) -> EnvParams:
+    """Return the parameters, or raise if the recursion would be wrong or too large for them.
+
+    Args:
+        params: Market; None is the default one.
+        also: Parameters that the caller takes care of.
+
+    Raises:
+        ValueError: The recursion does not cover a parameter, which the message names, or there are too many states.
+    """
     params = as_params(params)
     for field in dataclasses.fields(params):
         value = getattr(params, field.name)
         # A parameter that this file does not know is a feature of the market that is off by default.
-        if field.name not in _COVERED and value != field.default:
+        if field.name not in _COVERED and field.name not in also and value != field.default:
             raise ValueError(
                 f"the exact recursion does not cover {field.name}: it must be {field.default!r}, got {value!r}"
             )
     states = (params.horizon + 1) * (2 * params.inventory_limit + 1)
-    if states > _LARGEST_TABLE:
+    if states > LARGEST_TABLE:
         raise ValueError(
-            f"(horizon + 1) * (2 * inventory_limit + 1) must be at most {_LARGEST_TABLE} for the exact recursion, got "
+            f"(horizon + 1) * (2 * inventory_limit + 1) must be at most {LARGEST_TABLE} for the exact recursion, got "
             f"horizon={params.horizon}, inventory_limit={params.inventory_limit}"
         )
     return params
 
 
-def _flow(params: EnvParams) -> Flow:
+def flow_of(params: EnvParams) -> Flow:
+    """Return the market orders as the kernel reads them."""
     intensity = params.arrival_intensity
     return Flow(
         linear=params.fill_model == "linear",
@@ -203,7 +217,7 @@ def _flow(params: EnvParams) -> Flow:
     )
 
 
-def _side(params: EnvParams, side: float) -> Side:
+def side_of(params: EnvParams, side: float) -> Side:
     """Return what fills of the bid (+1) or the ask (-1) earn.
 
     A fee of f on the traded price S (1 - side x offset x s/2), s the relative spread, is 2f/s - side x offset x f
@@ -227,7 +241,7 @@ def _fills(
         raise ValueError(f"{name} must have the shape ({columns},) or ({params.horizon}, {columns}), got {table.shape}")
     if np.isnan(table).any():
         raise ValueError(f"{name} must hold offsets in half-spreads (-1 crosses, inf withdraws), got a NaN")
-    earns, flow = _side(params, side), _flow(params)
+    earns, flow = side_of(params, side), flow_of(params)
     crosses, absent = table <= TOUCH, table == np.inf
     rests = np.where(crosses | absent, 0.0, table)
     intensity = np.exp(flow.log_intensity - flow.decay * rests)

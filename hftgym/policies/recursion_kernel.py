@@ -158,3 +158,16 @@ def optimise(bid, ask, flow, penalty, value, bid_offset, ask_offset):
             down = carried[j - 1] - carried[j] if can_sell else 0.0
             bid_offset[t, j], ask_offset[t, j], gain = _best_pair(up, down, bid, ask, flow, can_buy, can_sell)
             value[t, j] = carried[j] + gain
+
+
+@kernel
+def optimise_tick(carried, bid, ask, flow, value, bid_offset, ask_offset):
+    """Fill the tables of one tick, all (2Q + 1, n): n problems that differ in the values `carried` out of the tick."""
+    columns, problems = carried.shape
+    for j in range(columns):
+        can_buy, can_sell = j + 1 < columns, j > 0
+        for i in range(problems):
+            up = carried[j + 1, i] - carried[j, i] if can_buy else 0.0
+            down = carried[j - 1, i] - carried[j, i] if can_sell else 0.0
+            bid_offset[j, i], ask_offset[j, i], gain = _best_pair(up, down, bid, ask, flow, can_buy, can_sell)
+            value[j, i] = carried[j, i] + gain

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -25,7 +25,7 @@ class Figure:
         return self.value <= self.bar if self.lower_is_better else self.value >= self.bar
 
 
-def interleaved_seconds(jobs: dict[str, Callable[[], object]], *, rounds: int = 7) -> dict[str, float]:
+def interleaved_seconds(jobs: Mapping[str, Callable[[], object]], *, rounds: int = 7) -> dict[str, float]:
     """Time several jobs in turn, round after round, and return the median seconds of each.
 
     What else the machine does hits all of them alike, so that their ratios mean something.
