@@ -20,11 +20,12 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from scripts.reproductions import avellaneda_stoikov, cartea_jaimungal, default_market, zscore
+from scripts.reproductions import avellaneda_stoikov, cartea_jaimungal, default_market, hidden_regime, zscore
 from scripts.reproductions.figures import table
 
-Part = Literal["avellaneda-stoikov", "cartea-jaimungal", "zscore", "default-market"]
-PARTS = dict(zip(get_args(Part), (avellaneda_stoikov, cartea_jaimungal, zscore, default_market), strict=True))
+Part = Literal["avellaneda-stoikov", "cartea-jaimungal", "zscore", "default-market", "hidden-regime"]
+_MODULES = (avellaneda_stoikov, cartea_jaimungal, zscore, default_market, hidden_regime)
+PARTS = dict(zip(get_args(Part), _MODULES, strict=True))
 _FEWEST = 100
 
 

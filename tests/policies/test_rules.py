@@ -194,3 +194,17 @@ def test_optimal_plays_its_solution():
 def test_optimal_quotes_past_the_end_as_in_the_last_tick():
     policy = OptimalPolicy(EnvParams(horizon=30))
     assert np.array_equal(offsets(policy, time_left=-1.0), offsets(policy, time_left=1 - 2 * 29 / 30))
+
+
+def test_deviation_sizing_trades_twice_the_zscore_in_units():
+    market = EnvParams(sized_actions=True, order_size=8.0)
+    observations = np.zeros((5, N_FEATURES), dtype=np.float32)
+    observations[:, FEATURE_NAMES.index("zscore")] = np.array([-1.6, 1.8, 2.6, 4.9, 0.2]) / 5
+    actions, _ = ZScorePolicy(sizing="deviation", params=market).predict(observations)
+    units = (actions[:, 2] + 1) / 2 * market.order_size
+    np.testing.assert_allclose(units[:4], [3, 3, 5, 8], atol=1e-5)
+    assert (actions[:, :2] == ZScorePolicy().predict(observations)[0]).all()
+    with pytest.raises(ValueError, match="needs a market with sized_actions"):
+        ZScorePolicy(sizing="deviation")
+    with pytest.raises(ValueError, match="sizing must be unit or deviation, got 'kelly'"):
+        ZScorePolicy(sizing="kelly")  # pyright: ignore[reportArgumentType]
