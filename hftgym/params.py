@@ -232,6 +232,11 @@ class EnvParams:
                 f"order_latency_longest must be above order_latency = {self.order_latency} with jitter, got "
                 f"{self.order_latency_longest}"
             )
+        if self.level_depth > 0 and self.order_size / self.level_depth * self.level_spacing * self.spread >= 1:
+            raise ValueError(
+                "level_depth must be larger: an order of order_size would walk the book down to a price below 0, got "
+                f"level_depth={self.level_depth} with order_size={self.order_size}, level_spacing={self.level_spacing}"
+            )
         if (self.risk_aversion > 0) != (self.reward == "cara"):
             raise ValueError(
                 'risk_aversion must be above 0 if and only if reward is "cara", got '

@@ -13,11 +13,11 @@ TICK_NS = 10_000_000
 NOTHING = Findings(count=0, first=())
 
 
-def make_tape(mid, half, trades=()):
+def make_tape(mid, half, trades=(), *, time=None, part=0.5):
     """A tape with one quote per tick; trades are (tick, price, taker side), in the middle of their tick."""
-    time = 10**18 + np.arange(len(mid)) * TICK_NS
+    time = 10**18 + np.arange(len(mid)) * TICK_NS if time is None else time
     size = np.ones(len(mid))
-    at = np.array([10**18 + int((t + 0.5) * TICK_NS) for t, *_ in trades], dtype=np.int64)
+    at = np.array([10**18 + int((t + part) * TICK_NS) for t, *_ in trades], dtype=np.int64)
     return Tape(
         venue="binance-usdm",
         symbol="TEST",
@@ -49,10 +49,11 @@ class Scripted:
     """Plays given actions and keeps what it saw."""
 
     def __init__(self, actions):
-        self.actions, self.seen = iter(actions), []
+        self.actions, self.seen, self.starts = iter(actions), [], []
 
     def predict(self, observation, state=None, episode_start=None, deterministic=True):
         self.seen.append(observation)
+        self.starts.append(bool(episode_start[0]))
         return next(self.actions), state
 
 
@@ -147,3 +148,43 @@ def test_refusals():
         measured_params(make_tape(np.full(11, 100.0), 0.05), tick_s=0.01)
     with pytest.raises(ValueError, match=r"Scripted must return two numbers in \[-1, 1\]"):
         backtest(Scripted([[0.0, np.nan]]), tape, EnvParams(horizon=1))
+
+
+def test_asks_are_filled_as_bids_are():
+    params = EnvParams(horizon=5, spread=0.002, volatility=0.001)
+    ask = 100.25
+    for price, side, expected in ((ask, 1, 0), (np.nextafter(ask, 200), 1, 1), (np.nextafter(ask, 200), -1, 0)):
+        tape = make_tape(np.full(6, 100.0), 0.125, [(2, price, side)])
+        assert backtest(Scripted([[1.0, 0.0]] * 5), tape, params).fill_ask.tolist() == [0, 0, expected, 0, 0]
+
+
+def test_a_trade_at_the_time_of_a_decision_belongs_to_the_tick_before():
+    params = EnvParams(horizon=5, spread=0.002, volatility=0.001)
+    tape = make_tape(np.full(6, 100.0), 0.125, [(2, 90.0, -1)], part=0.0)
+    assert backtest(Scripted([[0.0, 1.0]] * 5), tape, params).fill_bid.tolist() == [0, 1, 0, 0, 0]
+
+
+def test_what_arrives_out_of_order_is_known_when_it_arrives():
+    """The third quote's clock steps back: it came after the second, so it cannot have been known before it."""
+    time = 10**18 + np.array([0, 2, 1, 3, 4], dtype=np.int64) * TICK_NS
+    tape = make_tape(np.array([100.0, 101.0, 102.0, 103.0, 104.0]), 0.05, time=time)
+    bid, _ = quotes_at(tape, tick_times(tape, 0.01))
+    assert (bid + 0.05).tolist() == pytest.approx([100, 100, 102, 103, 104])
+
+
+def test_a_short_tape_is_a_whole_episode():
+    policy = Scripted([[1.0, 1.0]] * 10)
+    backtest(policy, make_tape(np.linspace(100, 101, 11), 0.05), EnvParams(horizon=1_000))
+    assert [seen[1] for seen in policy.seen] == pytest.approx(np.linspace(1, -0.8, 10))
+    assert policy.starts == [True] + [False] * 9
+
+
+def test_measured_params_share_the_volatility_with_the_noise_and_ignore_outliers():
+    rng = np.random.default_rng(3)
+    mid = 50_000 * np.cumprod(1 + 1e-4 * rng.standard_normal(4_001))
+    half = np.full(4_001, 0.5)
+    half[::100] = 400.0
+    params = measured_params(make_tape(mid, half), tick_s=0.01, base=EnvParams(microstructure_noise=2.0))
+    assert params.volatility == pytest.approx(1e-4 / np.sqrt(5), rel=0.1)
+    assert params.spread == pytest.approx(1.0 / 50_000, rel=0.1)
+    assert params.initial_cash == 20 * params.initial_price

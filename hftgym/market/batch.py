@@ -38,6 +38,8 @@ from hftgym.params import EnvParams
 
 _PARAMS_SIZE = 64
 _TILE = N_FIELDS * LANES
+if N_FEATURES != 8:  # not an assert, which -O would drop: the batch would return what happened to lie in memory
+    raise RuntimeError(f"write_outputs writes 8 features one by one, and there are {N_FEATURES}: add the new one there")
 _ALIGNMENT = 64  # bytes: one cache line, one AVX-512 register
 
 

@@ -108,15 +108,23 @@ def value_of(params: EnvParams | None, bid_offset: ArrayLike, ask_offset: ArrayL
 def quotes_of(policy: Policy, params: EnvParams | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (bid, ask) offsets (T, 2Q + 1) that a policy quotes at every tick and inventory.
 
-    With `value_of` this is the exact value of any deterministic policy that looks at inventory and time alone; the
-    other features are shown as 0.
+    With `value_of` this is the exact value of any deterministic policy that looks at inventory and time alone.
+
+    Raises:
+        ValueError: The policy looks at another feature (seen by showing it some), or the market is not covered.
     """
     params = covered(params)
     horizon, limit = params.horizon, params.inventory_limit
     observations = np.zeros((horizon, 2 * limit + 1, N_FEATURES), dtype=np.float32)
     observations[..., FEATURE_NAMES.index("inventory")] = np.arange(-limit, limit + 1) / limit
     observations[..., FEATURE_NAMES.index("time_left")] = 1.0 - 2.0 * np.arange(horizon)[:, None] / horizon
-    actions, _ = policy.predict(observations.reshape(-1, N_FEATURES))
+    flat = observations.reshape(-1, N_FEATURES)
+    actions, _ = policy.predict(flat)
+    noisy = np.random.default_rng(0).uniform(-1.0, 1.0, flat.shape).astype(np.float32)
+    for name in ("inventory", "time_left"):
+        noisy[:, FEATURE_NAMES.index(name)] = flat[:, FEATURE_NAMES.index(name)]
+    if not np.array_equal(policy.predict(noisy)[0], actions):
+        raise ValueError(f"{type(policy).__name__} must look at inventory and time alone for an exact value")
     quotes = quote_of_action(actions, params).reshape(horizon, 2 * limit + 1, 2)
     return quotes[..., 0], quotes[..., 1]
 

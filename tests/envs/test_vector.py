@@ -163,6 +163,12 @@ def test_max_episode_steps_truncates():
         assert truncated.all() == (step % 7 == 0)
 
 
+def test_truncation_counts_from_the_reset():
+    envs = MarketMakingVectorEnv(1, params=EnvParams(horizon=100), max_episode_steps=7, autoreset_mode="SameStep")
+    envs.reset(seed=0, options={"tick": 50})
+    assert [bool(envs.step(np.zeros((1, 2)))[3][0]) for _ in range(7)] == [False] * 6 + [True]
+
+
 def test_late_starts():
     envs = MarketMakingVectorEnv(3, params=EnvParams(horizon=100))
     observations, info = envs.reset(seed=0, options={"tick": [0, 50, 99], "inventory": [0, 5, -10]})

@@ -33,7 +33,7 @@ def test_the_full_form_is_the_plain_form_where_both_apply():
     size=st.floats(0.1, 8),
     limit=st.integers(1, 10),
     orders=st.floats(0, 3),
-    depth=st.floats(0, 2),
+    depth=st.one_of(st.just(0.0), st.floats(0.05, 2)),
     through=st.booleans(),
 )
 def test_position_is_the_sum_of_fills(actions, seed, size, limit, orders, depth, through):
@@ -142,6 +142,7 @@ def test_terminal_penalty_is_charged_once_at_the_end():
         ({"alpha_volatility": 0.1}, "needs alpha_reversion > 0"),
         ({"excitation": 0.1}, "needs excitation_decay > 0"),
         ({"level_spacing": 1.0}, "needs level_depth > 0"),
+        ({"level_depth": 1e-9, "level_spacing": 1.0}, "level_depth must be larger"),
         ({"reward": "cara"}, "risk_aversion must be above 0 if and only if"),
         ({"risk_aversion": 0.1}, "risk_aversion must be above 0 if and only if"),
         ({"reward": "sharpe"}, "reward must be one of pnl, martingale_free, cara, got 'sharpe'"),

@@ -208,3 +208,8 @@ def test_deviation_sizing_trades_twice_the_zscore_in_units():
         ZScorePolicy(sizing="deviation")
     with pytest.raises(ValueError, match="sizing must be unit or deviation, got 'kelly'"):
         ZScorePolicy(sizing="kelly")  # pyright: ignore[reportArgumentType]
+
+
+def test_policies_that_look_at_the_price_have_no_exact_value():
+    with pytest.raises(ValueError, match="ZScorePolicy must look at inventory and time alone"):
+        quotes_of(ZScorePolicy())
