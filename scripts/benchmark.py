@@ -37,6 +37,9 @@ def main(parts: list[str]) -> Iterator[Figure]:
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"{__doc__}\nusage: benchmark.py [{'] ['.join(PARTS)}]   (all parts if none is named)")
+        sys.exit(0)
     console = Console()
     console.print(f"{machine()}\n{versions()}")
     table = Table("figure", "measured", "bar", "", "note", box=None, pad_edge=False)

@@ -19,8 +19,9 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from hftgym import EnvParams, plots
+from hftgym import PRESETS, EnvParams, plots
 from hftgym.evaluation import compare, play, print_table, summarize, tabulate
+from hftgym.policies import OnnxPolicy
 from hftgym.roster import RULES, policies, rules
 
 _PATHS = 1_000  # episodes whose paths the picture is drawn from
@@ -36,13 +37,15 @@ class Arguments:
         seed: Seed of the first episode.
         out: Where results.csv (one row per policy), differences.csv (paired, against the first policy), episodes.csv
             (one row per policy and episode) and comparison.png are written.
-        params: The market.
+        market: Name of a market in hftgym.PRESETS; by default that of the agents given, or the default one.
+        params: Changes to the default market, instead of `market`.
     """
 
     policies: tyro.conf.Positional[tuple[str, ...]] = ()
     episodes: int = 1_000
     seed: int = 0
     out: Path = Path("runs/evaluation")
+    market: str | None = None
     params: EnvParams = field(default_factory=EnvParams)
 
 
@@ -58,8 +61,25 @@ def main() -> int:
     return 0
 
 
+def chosen_market(arguments: Arguments) -> EnvParams:
+    """Return the market to play: the one asked for, or the one that the agents were trained in."""
+    files = [name for name in arguments.policies if name.lower().endswith(".onnx") and Path(name).is_file()]
+    trained = [OnnxPolicy(name).manifest["params"] for name in files]
+    if arguments.market is not None:
+        if arguments.market not in PRESETS:
+            raise ValueError(f"--market must be one of {', '.join(PRESETS)}, got {arguments.market!r}")
+        return PRESETS[arguments.market]
+    if arguments.params != EnvParams() or not trained:
+        return arguments.params
+    if any(params != trained[0] for params in trained):
+        raise ValueError("the agents were trained in different markets: choose one by --market or --params")
+    return EnvParams.from_dict(trained[0])
+
+
 def run(arguments: Arguments) -> None:
-    params, out = arguments.params, arguments.out
+    params, out = chosen_market(arguments), arguments.out
+    changed = {name: value for name, value in params.to_dict().items() if value != EnvParams().to_dict()[name]}
+    Console().print(f"market: {changed or 'the default one'}", style="dim")
     players = policies(arguments.policies, params=params) if arguments.policies else rules(params=params)
     plots.policy_colors(list(players))  # too many to draw: say so before playing
     played = play(

@@ -16,7 +16,7 @@ def main(source: Annotated[Path, tyro.conf.Positional], *, out: Path | None = No
     """Export a trained agent to one verified ONNX file, which runs without torch.
 
     Args:
-        source: A run's folder, or a model.zip.
+        source: A run's folder, or the model.zip of one. (`agents.export.export` takes any other SB3 file.)
         out: The file to write; by default model.onnx beside the model.
     """
     model = source / "model.zip" if source.is_dir() else source

@@ -51,6 +51,9 @@ def main() -> int:
     # The file of the defaults comes first: help and errors speak of its values.
     plain = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     launch, _ = tyro.cli(Launch, args=plain, return_unknown_args=True)
+    if launch.name != Path(launch.name).name or launch.name in ("", ".", ".."):
+        print(f"error: --name must be the name of a folder in --runs, got {launch.name!r}", file=sys.stderr)
+        return 1
     folder, own = launch.runs / launch.name, launch.runs / launch.name / "config.toml"
     try:
         defaults = PPOConfig.from_toml(own if launch.resume and own.exists() else launch.config)

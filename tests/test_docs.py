@@ -30,8 +30,8 @@ def test_some_docstrings_have_examples():
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
-        exec(compile(block, str(page), "exec"), names)
+    for indent, block in re.findall(r"^( *)```python\n(.*?)^ *```", page.read_text(), flags=re.DOTALL | re.MULTILINE):
+        exec(compile(re.sub(f"^{indent}", "", block, flags=re.MULTILINE), str(page), "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -47,7 +47,8 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
     | 1 | ask | cross: sell at the best bid, as taker | offset above the mid | withdraw the ask |
 
     Between the ends the offset runs linearly from `offset_low` to `offset_high` half-spreads: 2 + 3 a by default.
-    Orders are for one unit, less where the inventory limit leaves less room. NaN and values outside [-1, 1] raise.
+    Orders are for one unit, less where the inventory limit leaves less room. NaN and values outside [-1, 1] raise (the
+    batch limits them instead, unless it is asked to check).
     With `sized_actions` there are two more components, the sizes of bid and ask, from nothing at -1 to `order_size` at
     +1.
 
