@@ -227,3 +227,43 @@ def test_out_of_range_actions_are_limited_and_nan_withdraws():
         runs.append(envs.step(action))
     for a, b in zip(runs[0][:4], runs[1][:4], strict=True):
         assert (a == b).all()
+
+
+def test_environments_that_end_apart_show_their_own_last_step():
+    params = EnvParams(horizon=20)
+    envs = MarketMakingVectorEnv(3, params=params, autoreset_mode="SameStep")
+    envs.reset(seed=30, options={"tick": [0, 5, 10]})
+    actions = actions_for(5, 20, 3)
+    last = {}
+    for step in range(20):
+        _, _, terminated, _, info = envs.step(actions[step])
+        for i in np.flatnonzero(terminated):
+            last.setdefault(int(i), (info["final_obs"][i].copy(), info["final_info"]["equity"][i]))
+            assert info["_final_obs"].tolist() == terminated.tolist()
+    for i, tick in enumerate((0, 5, 10)):
+        env = MarketMakingEnv(params=params)
+        env.reset(seed=30 + i, options={"tick": tick})
+        for step in range(20 - tick):
+            observation, _, terminated, _, info = env.step(actions[step, i])
+        assert terminated
+        assert (last[i][0] == observation).all()
+        assert last[i][1] == info["equity"]
+
+
+def test_a_truncated_episode_restarts_in_the_next_step():
+    envs = MarketMakingVectorEnv(2, max_episode_steps=3)
+    envs.reset(seed=0)
+    flags = [envs.step(np.zeros((2, 2)))[2:4] for _ in range(8)]
+    assert [bool(truncated.all()) for _, truncated in flags] == [False, False, True, False, False, False, True, False]
+    assert not any(terminated.any() for terminated, _ in flags)
+
+
+@pytest.mark.parametrize("make", [MarketMakingEnv, MarketMakingVectorEnv])
+def test_without_a_seed_every_environment_is_another(make):
+    mids = set()
+    for _ in range(3):
+        env = make()
+        env.reset()
+        *_, info = env.step(np.zeros(env.action_space.shape))
+        mids.add(float(np.ravel(info["mid"])[0]))
+    assert len(mids) == 3
