@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,19 @@ class _KernelCache(FunctionCache):
             filename_base=self._impl.filename_base,
             source_stamp=source_hash(Path(function.__code__.co_filename)),
         )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the machine code on disk, or None to compile it: also where the files are damaged."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # whatever unpickling makes of broken bytes
+            warnings.warn(
+                f"the compiled kernel in {self._cache_path} is damaged and is made anew: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            self.flush()
+            return None
 
 
 def source_hash(*own: Path, package: Path = Path(__file__).parents[1]) -> str:

@@ -71,6 +71,19 @@ def test_an_edited_formula_is_never_run_from_the_cache(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_a_damaged_cache_is_made_anew(tmp_path, suffix):
+    shutil.copytree(PACKAGE, tmp_path / "hftgym", ignore=shutil.ignore_patterns("__pycache__"))
+    first, _ = run_in(tmp_path)
+    files = list(tmp_path.rglob(f"*.{suffix}"))
+    assert files
+    for path in files:
+        path.write_bytes(b"garbage" + path.read_bytes()[:50])
+    assert run_in(tmp_path) == [first, "0"]
+    assert run_in(tmp_path) == [first, "1"]
+
+
+@pytest.mark.slow
 def test_a_read_only_install_still_runs(tmp_path):
     """Nowhere to write: every process compiles for itself."""
     shutil.copytree(PACKAGE, tmp_path / "hftgym", ignore=shutil.ignore_patterns("__pycache__"))
