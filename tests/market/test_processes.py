@@ -10,6 +10,8 @@ from hftgym.market import batch
 from hftgym.market import layout as at
 from hftgym.params import EnvParams
 
+pytestmark = pytest.mark.slow  # half a million draws each; CI runs them
+
 N, TICKS = 20_000, 80
 AT_THE_MID = np.full((N, 2), -2 / 3, dtype=np.float32)  # offset 0: filled whenever a market order arrives
 QUIET = np.ones((N, 2), dtype=np.float32)
