@@ -99,6 +99,33 @@ def test_trade_through_is_adverse():
     assert not info["inventory_pnl"][filled].any()  # nothing was held while the mid moved
 
 
+@pytest.mark.parametrize(("changes", "steps"), [({"trade_through": True}, 1), ({"order_latency": 1}, 2)])
+def test_a_quote_at_the_touch_itself_is_reached(changes, steps):
+    """The mid goes from 128 to 124 or 132, and the touch to exactly the bid or the ask that was quoted at 128."""
+    params = EnvParams(
+        initial_price=128.0,
+        price_model="arithmetic",
+        price_steps="binary",
+        volatility=2**-5,
+        microstructure_noise=0.0,
+        spread=2**-5,
+        arrival_intensity=0.0,
+        offset_low=0.0,
+        offset_high=2.0,
+        **changes,
+    )
+    envs = MarketMakingVectorEnv(64, params=params)
+    for beyond in (0.0, 2**-20):  # the action is the offset less 1; a half-spread is 1.9375 at 124 and 2.0625 at 132
+        envs.reset(seed=0)
+        *_, info = envs.step(np.tile([1 / 32 + beyond, -1 / 32 + beyond], (64, 1)))
+        down = info["mid"] < 128
+        if steps == 2:  # the late quotes meet the market of the second tick
+            *_, info = envs.step(np.ones((64, 2)))
+        assert 0 < down.sum() < 64
+        assert (info["fill_bid"] == (down & (beyond == 0))).all()
+        assert (info["fill_ask"] == (~down & (beyond == 0))).all()
+
+
 def play(params, steps=200):
     env = MarketMakingEnv(params=params)
     env.reset(seed=1)
