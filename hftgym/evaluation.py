@@ -23,6 +23,8 @@ from hftgym.tables import print_table
 __all__ = ["Exact", "compare", "evaluate", "exact", "play", "print_table", "summarize", "tabulate"]
 
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
+# Standard errors that no sample of the right market is away from its mean.
+_CONTRADICTION = 8.0
 
 
 class Exact(NamedTuple):
@@ -124,7 +126,8 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
 
     Returns:
         The columns policy, episodes, `{figure}_{mean,se,low,high,std}` for every figure, j_optimal, j_constant,
-        j_share (J / J*) and gap_closed with _se, _low and _high, null where the truth is not known.
+        j_share (J / J*, from the same J as the gap) and gap_closed with _se, _low and _high, null where the truth is
+        not known.
 
     Raises:
         ValueError: The table is not one of `evaluate`'s, a policy has fewer than 2 episodes, or there is no policy
@@ -207,7 +210,9 @@ def exact(params: EnvParams | None = None) -> Exact | None:
 
     market = as_params(params)
     try:
-        return Exact(OptimalPolicy(market).optimum, recursion.best_constant(recursion.unseen(market))[1])
+        # Showing no quote is a constant quote too.
+        constant = max(0.0, recursion.best_constant(recursion.unseen(market))[1])
+        return Exact(OptimalPolicy(market).optimum, constant)
     except ValueError:  # it says so of every market that it does not cover
         return None
 
@@ -257,7 +262,19 @@ def _with_luck_removed(table: pl.DataFrame, optimal: str | None, truth: Exact | 
     joined = table.join(lucks, on="seed", how="left", maintain_order="left")
     if joined.height != table.height or joined["luck"].null_count():
         raise ValueError(f"optimal must be a policy that was played once on every seed of the table, got {optimal!r}")
+    _check_truth(lucks["luck"], truth)
     return joined.with_columns((pl.col("value") - pl.col("luck")).alias("value"))
+
+
+def _check_truth(luck: pl.Series, truth: Exact) -> None:
+    """Raise if what the optimum earned contradicts what it is known to earn on average."""
+    values = luck.to_numpy()
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
+    if error > 0 and abs(mean) > _CONTRADICTION * error:
+        raise ValueError(
+            f"the optimum's J must be {truth.optimum:.3f} on average in this market, got {truth.optimum + mean:.3f} "
+            f"with a standard error of {error:.2g}: the table or the policy is of another market"
+        )
 
 
 def _with_gap(summary: pl.DataFrame, truth: Exact | None) -> pl.DataFrame:
@@ -269,7 +286,7 @@ def _with_gap(summary: pl.DataFrame, truth: Exact | None) -> pl.DataFrame:
     gap = pl.col("j_optimal") - pl.col("j_constant")
     gap = pl.when(gap > 0).then(gap)  # where a constant quote is the optimum there is no gap to close
     return summary.with_columns(
-        (pl.col("value_mean") / pl.col("j_optimal")).alias("j_share"),
+        pl.when(pl.col("j_optimal") > 0).then(pl.col("value_mean") / pl.col("j_optimal")).alias("j_share"),
         (pl.col("value_se") / gap).alias("gap_closed_se"),
         *(
             ((pl.col(f"value_{moment}") - pl.col("j_constant")) / gap).alias(f"gap_closed{suffix}")

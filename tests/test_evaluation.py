@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 
@@ -10,7 +11,7 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 from scipy import stats
 
-from hftgym import evaluation, progress, rollout, roster
+from hftgym import PRESETS, evaluation, progress, rollout, roster
 from hftgym.evaluation import compare, evaluate, exact, play, print_table, quantile, summarize, tabulate
 from hftgym.params import EnvParams
 from hftgym.policies import FixedSpreadPolicy, LinearSkewPolicy, OptimalPolicy, RandomPolicy, ZScorePolicy, recursion
@@ -59,7 +60,7 @@ def played_alone(policy, seed, params):
     return {
         "j": sum(rewards),
         "pnl": info["equity"] - start,
-        "price_free": sum(rewards) - column["inventory_pnl"].sum(),
+        "price_free": sum(rewards) - (column["inventory_pnl"].sum() if params.reward == "pnl" else 0.0),
         "spread_capture": column["spread_capture"].sum(),
         "inventory_pnl": column["inventory_pnl"].sum(),
         "fees": column["fees"].sum(),
@@ -83,7 +84,7 @@ def test_an_episode_is_that_of_the_single_environment(policy, market):
 
 def test_an_episode_that_ends_in_ruin_stops_counting():
     # Crossing both sides at a dear spread burns the cash within a few ticks.
-    ruinous = EnvParams(spread=0.5, initial_cash=300.0, taker_fee_bps=50.0, horizon=60)
+    ruinous = EnvParams(spread=0.4, initial_cash=300.0, taker_fee_bps=50.0, horizon=80, offset_high=4.0)
     burn = Constant(lambda n: np.full((n, 2), -1.0, dtype=np.float32))
     played = play({"burn": burn}, episodes=5, seed=7, params=ruinous, paths=5)["burn"]
     single = Constant(lambda n: np.full(2, -1.0, dtype=np.float32))
@@ -102,7 +103,8 @@ def test_the_parts_add_up(market):
     assert_allclose(table["pnl"], pnl, **close)
     if market.reward == "pnl":
         assert_allclose(table["j"], table["pnl"] - table["penalty"], **close)
-    assert_allclose(table["price_free"], table["j"] - table["inventory_pnl"], **close)
+    price = table["inventory_pnl"] if market.reward == "pnl" else 0.0
+    assert_allclose(table["price_free"], table["j"] - price, **close)
 
 
 def test_episodes_depend_on_their_seed_alone(monkeypatch):
@@ -293,3 +295,26 @@ def test_a_bar_comes_when_it_takes_long_and_goes_when_it_is_done(monkeypatch, ca
         assert shown.tasks[0].completed == 0.5
     assert bar._progress is None
     assert_frame_equal(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), quick)
+
+
+@pytest.mark.parametrize("preset", ["avellaneda-stoikov", "cartea-jaimungal"])
+def test_the_price_is_taken_out_of_a_reward_that_has_it(preset):
+    params = dataclasses.replace(PRESETS[preset], horizon=50)
+    figures = rollout.rollout(FixedSpreadPolicy(params=params), episodes=20, params=params).figures
+    expected = figures.j - (figures.inventory_pnl if params.reward == "pnl" else 0.0)
+    np.testing.assert_allclose(figures.price_free, expected, atol=1e-9)
+
+
+def test_an_optimum_of_another_market_is_not_believed():
+    market = EnvParams(horizon=50)
+    table = evaluate({"optimal": OptimalPolicy(market), "fixed": FixedSpreadPolicy()}, episodes=200, params=market)
+    summarize(table, params=market, optimal="optimal")
+    with pytest.raises(ValueError, match="on average in this market"):
+        summarize(table, params=dataclasses.replace(market, arrival_intensity=2.0), optimal="optimal")
+
+
+def test_where_doing_nothing_is_best_there_is_no_gap():
+    market = EnvParams(horizon=20, maker_fee_bps=25.0, taker_fee_bps=40.0)
+    assert exact(market) == (0.0, 0.0)
+    row = summarize(evaluate({"fixed": FixedSpreadPolicy()}, episodes=5, params=market), params=market)
+    assert row["gap_closed"].to_list() == row["j_share"].to_list() == [None]

@@ -1,11 +1,17 @@
 """Costs and rewards beyond the plain market."""
 
+import dataclasses
+
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hftgym.envs import MarketMakingEnv, MarketMakingVectorEnv
+from hftgym.market import layout as at
+from hftgym.market.layout import N_FIELDS
+from hftgym.market.single import FIELDS_AT
 from hftgym.params import EnvParams
 
 N = 4096
@@ -183,3 +189,34 @@ def test_contradictory_parameters(values, message):
 def test_switches_are_booleans():
     with pytest.raises(TypeError, match="trade_through must be True or False, got 1"):
         EnvParams(trade_through=1)  # pyright: ignore
+
+
+def test_a_resting_quote_is_never_filled_at_a_better_price_than_its_own():
+    # Nobody sells, and the market falls through a bid that rests while newer decisions are on their way.
+    params = EnvParams(
+        order_latency=1,
+        order_latency_jitter=5.0,
+        order_latency_tail=1.0,
+        order_latency_longest=20,
+        arrival_intensity=0.0,
+        horizon=300,
+    )
+    for through, side in ((False, 0), (True, 0), (False, 1), (True, 1)):
+        env = gym.make("MarketMaking-v0", params=dataclasses.replace(params, trade_through=through)).unwrapped
+        action = np.ones(2, dtype=np.float32)
+        action[side] = 0.0
+        env.reset(seed=0)
+        fills = {"crossed on arrival": 0, "at its own price": 0}
+        ended = False
+        while not ended:
+            cash = env._info()["cash"]
+            *_, ended, _, info = env.step(action)
+            if units := info[("fill_bid", "fill_ask")[side]]:
+                price = abs(info["cash"] - cash + info["fees"]) / units
+                own = env._memory[FIELDS_AT + (at.QUOTE_BID, at.QUOTE_ASK)[side]]
+                if price == pytest.approx(own, rel=1e-9):
+                    fills["at its own price"] += 1
+                else:
+                    assert env._memory[FIELDS_AT + N_FIELDS + at.NEW] == 1.0
+                    fills["crossed on arrival"] += 1
+        assert (fills["at its own price"] > 0) == through

@@ -58,7 +58,7 @@ def test_quotes_of_the_default_market():
         ({"offset_high": 2.0}, 28.026),
         ({"offset_high": 3.0}, 29.768),
         ({"offset_high": 15.0}, 29.799),
-        ({"initial_price": 60_000.0}, 29.799 * 600),
+        ({"initial_price": 60_000.0, "initial_cash": 1e6}, 29.799 * 600),
     ],
 )
 def test_variants_of_the_default_market(changes, optimum):
@@ -305,7 +305,7 @@ def test_a_market_feature_that_is_not_covered_is_refused_by_name():
 
 
 def test_a_table_too_large_for_memory_is_refused():
-    with pytest.raises(ValueError, match=r"must be at most 20000000 .*horizon=10000000, inventory_limit=10"):
+    with pytest.raises(ValueError, match=r"must be at most 5000000 .*horizon=10000000, inventory_limit=10"):
         solve(variant(horizon=10_000_000))
 
 
