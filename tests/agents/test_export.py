@@ -139,7 +139,7 @@ def test_a_plain_sb3_file_needs_the_market(tiny, tmp_path):
 
 
 def test_a_contradiction_about_the_market_is_refused(model_zip, tmp_path):
-    refused(tmp_path, "was trained with params", params=EnvParams(spread=0.5))
+    refused(tmp_path, "was trained with params", params=EnvParams(spread=0.25))
 
 
 def test_what_is_no_model_is_refused(tmp_path):

@@ -91,7 +91,7 @@ def test_crossing_pays_the_touch_and_the_taker_fee():
 @pytest.mark.parametrize(("cash", "ruined"), [(50.0, True), (50.5, False)])
 def test_an_equity_of_exactly_zero_is_ruin(make, cash, ruined):
     # Buying at 125 and selling at 75 costs 50, all of it or not quite.
-    env = make(params=EnvParams(spread=0.5, volatility=0.0, taker_fee_bps=0.0, initial_cash=cash))
+    env = make(params=EnvParams(spread=0.5, offset_high=3.0, volatility=0.0, taker_fee_bps=0.0, initial_cash=cash))
     env.reset(seed=0)
     *_, terminated, _, info = env.step(np.full(env.action_space.shape, CROSS, dtype=np.float32))
     assert info["equity"] == cash - 50
