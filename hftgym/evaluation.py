@@ -127,7 +127,7 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
     Returns:
         The columns policy, episodes, `{figure}_{mean,se,low,high,std}` for every figure, j_optimal, j_constant,
         j_share (J / J*, from the same J as the gap) and gap_closed with _se, _low and _high, null where the truth is
-        not known.
+        not known, and unknown_because, which then says why.
 
     Raises:
         ValueError: The table is not one of `evaluate`'s, a policy has fewer than 2 episodes, or there is no policy
@@ -147,11 +147,14 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
     summary = table.group_by("policy", maintain_order=True).agg(pl.len().cast(pl.Int64).alias("episodes"), *moments)
     for figure in (*FIGURES, "value"):
         summary = _with_interval(summary, figure)
+    unknown = None if truth is not None else why_unknown(params)
+    summary = summary.with_columns(pl.lit(unknown, dtype=pl.String).alias("unknown_because"))
     return _with_gap(summary, truth).select(
         "policy",
         "episodes",
         *(f"{figure}_{name}" for figure in FIGURES for name in ("mean", "se", "low", "high", "std")),
         *("j_optimal", "j_constant", "j_share", "gap_closed", "gap_closed_se", "gap_closed_low", "gap_closed_high"),
+        "unknown_because",
     )
 
 
@@ -215,6 +218,19 @@ def exact(params: EnvParams | None = None) -> Exact | None:
         return Exact(OptimalPolicy(market).optimum, constant)
     except ValueError:  # it says so of every market that it does not cover
         return None
+
+
+def why_unknown(params: EnvParams | None) -> str:
+    """Return the sentence that says why `exact` knows nothing of a market; None is a market that was not given."""
+    from hftgym.policies import OptimalPolicy
+
+    if params is None:
+        return "no market was given"
+    try:
+        OptimalPolicy(params)
+    except ValueError as error:
+        return str(error)
+    return "no quote that never changes can be valued in it"
 
 
 def quantile(freedom: int) -> float:

@@ -81,7 +81,7 @@ def legend(summary: pl.DataFrame) -> str:
     )
     optimum, constant = summary["j_optimal"][0], summary["j_constant"][0]
     if optimum is None:
-        return f"{text} The distance to the optimum is not known: no market was given, or no recursion covers it."
+        return f"{text} The distance to the optimum is not known: {summary['unknown_because'][0]}."
     return text + (
         f" Exact: J* = {optimum:.3f} at best, {constant:.3f} for the best constant quote; gap closed = how much of the "
         "way between them, from J without the price term where the price is a martingale."

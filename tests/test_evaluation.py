@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 from scipy import stats
 
-from hftgym import PRESETS, evaluation, progress, rollout, roster
+from hftgym import PRESETS, evaluation, progress, rollout, roster, tables
 from hftgym.evaluation import compare, evaluate, exact, play, print_table, quantile, summarize, tabulate
 from hftgym.params import EnvParams
 from hftgym.policies import FixedSpreadPolicy, LinearSkewPolicy, OptimalPolicy, RandomPolicy, ZScorePolicy, recursion
@@ -206,6 +206,21 @@ def test_the_gap_stays_unknown_where_the_truth_is(monkeypatch):
     monkeypatch.setattr(evaluation, "exact", lambda params: None)
     summary = summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), params=SHORT)
     assert summary.select(pl.col("^gap_closed.*$", "j_optimal", "j_constant").is_null().all()).row(0) == (True,) * 6
+
+
+def test_the_table_names_what_hides_the_optimum():
+    for params, reason in ((PRESETS["adverse"], "does not cover jump_probability"), (None, "no market was given")):
+        summary = summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), params=params)
+        assert reason in tables.legend(summary)
+    assert "is not known" not in tables.legend(
+        summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), params=SHORT)
+    )
+
+
+def test_closed_forms_are_had_by_name():
+    named = roster.policies(["glft", "Cartea Jaimungal"])
+    assert list(named) == ["GLFT", "Cartea-Jaimungal"]
+    assert not set(named) & set(roster.rules())
 
 
 def test_errors_name_what_is_wrong():
