@@ -7,9 +7,9 @@ import math
 
 from hftgym.market import layout as at
 from hftgym.market.compile import formula
-from hftgym.market.layout import Hidden
 from hftgym.market.matching import next_excitement
-from hftgym.market.price import hidden_drift, hidden_scale, next_hidden
+from hftgym.market.price import drift, next_alpha, next_log_volatility
+from hftgym.market.random import exp
 from hftgym.market.step import draw, draw_hidden, draw_more
 
 
@@ -41,7 +41,10 @@ def draw_full(f, now, n, p):
             now[at.SELL_SIZE * n + lane] = math.inf
             now[at.BUY_SIZE * n + lane] = math.inf
     for lane in range(n):
-        move_hidden_pass(f, now, n, lane, p)
+        drift_pass(f, now, n, lane, p)
+    if p.volatility_of_volatility > 0.0:
+        for lane in range(n):
+            volatility_pass(f, now, n, lane, p)
 
 
 @formula
@@ -92,15 +95,18 @@ def draw_more_pass(f, now, n, lane, p):
 
 
 @formula
-def move_hidden_pass(f, now, n, lane, p):
-    """Find what the hidden state does to the price, and move it on."""
-    mid = f[at.MID * n + lane]
-    hidden = Hidden(f[at.REGIME * n + lane], f[at.ALPHA * n + lane], f[at.LOG_VOLATILITY * n + lane])
-    now[at.DRIFT * n + lane] = hidden_drift(mid, hidden, now[at.U_JUMP * n + lane], now[at.Z_JUMP * n + lane], p)
-    now[at.SCALE * n + lane] = hidden_scale(hidden, p)
-    after = next_hidden(
-        hidden, now[at.U_REGIME * n + lane], now[at.Z_ALPHA * n + lane], now[at.Z_VOLATILITY * n + lane], p
-    )
-    f[at.REGIME * n + lane] = after.regime
-    f[at.ALPHA * n + lane] = after.alpha
-    f[at.LOG_VOLATILITY * n + lane] = after.log_volatility
+def drift_pass(f, now, n, lane, p):
+    """Find what drifts, regimes and jumps do to the price, and move the hidden drifts on."""
+    mid, regime, alpha = f[at.MID * n + lane], f[at.REGIME * n + lane], f[at.ALPHA * n + lane]
+    now[at.DRIFT * n + lane] = drift(mid, regime, alpha, now[at.U_JUMP * n + lane], now[at.Z_JUMP * n + lane], p)
+    now[at.SCALE * n + lane] = p.regime_volatility if regime > 0.0 else 1.0
+    f[at.REGIME * n + lane] = -regime if now[at.U_REGIME * n + lane] < p.regime_switching else regime
+    f[at.ALPHA * n + lane] = next_alpha(alpha, now[at.Z_ALPHA * n + lane], p)
+
+
+@formula
+def volatility_pass(f, now, n, lane, p):
+    """Find what the hidden volatility does to the price, and move it on."""
+    log_volatility = f[at.LOG_VOLATILITY * n + lane]
+    now[at.SCALE * n + lane] *= exp(log_volatility)
+    f[at.LOG_VOLATILITY * n + lane] = next_log_volatility(log_volatility, now[at.Z_VOLATILITY * n + lane], p)

@@ -95,14 +95,6 @@ class State(NamedTuple):
     sum_rr: float
 
 
-class Hidden(NamedTuple):
-    """What moves the price and is shown to nobody."""
-
-    regime: float  # +1 or -1
-    alpha: float  # relative drift per tick
-    log_volatility: float  # natural log of the factor on the volatility
-
-
 class Market(NamedTuple):
     """What the outside world does in one tick: simulated, or read from a tape."""
 
