@@ -181,11 +181,11 @@ def compare(
         raise ValueError(f"baseline must be one of {', '.join(names)}, got {baseline!r}")
     if wrong := [figure for figure in figures if figure not in FIGURES]:
         raise ValueError(f"figures must be among {', '.join(FIGURES)}, got {wrong[0]!r}")
+    if not table.height == table.n_unique(["policy", "seed"]) == table.n_unique("seed") * len(names):
+        raise ValueError("every policy must have been played on the same seeds, once each")
     reference = table.filter(pl.col("policy") == baseline).select("seed", *figures)
     others = table.filter(pl.col("policy") != baseline)
     pairs = others.join(reference, on="seed", how="inner", suffix="_baseline", maintain_order="left")
-    if pairs.height != others.height or others.height != reference.height * (len(names) - 1):
-        raise ValueError("every policy must have been played on the same seeds, once each")
     rows = [
         pairs.group_by("policy", maintain_order=True).agg(
             pl.lit(baseline).alias("baseline"),

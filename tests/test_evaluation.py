@@ -82,17 +82,27 @@ def test_an_episode_is_that_of_the_single_environment(policy, market):
         )
 
 
-def test_an_episode_that_ends_in_ruin_stops_counting():
-    # Crossing both sides at a dear spread burns the cash within a few ticks.
-    ruinous = EnvParams(spread=0.4, initial_cash=300.0, taker_fee_bps=50.0, horizon=80, offset_high=4.0)
-    burn = Constant(lambda n: np.full((n, 2), -1.0, dtype=np.float32))
-    played = play({"burn": burn}, episodes=5, seed=7, params=ruinous, paths=5)["burn"]
-    single = Constant(lambda n: np.full(2, -1.0, dtype=np.float32))
+@pytest.mark.parametrize(
+    ("ask", "params", "together"),
+    [
+        # Crossing both sides at a dear spread burns the cash of all episodes within a few ticks.
+        (-1.0, EnvParams(spread=0.4, initial_cash=300.0, taker_fee_bps=50.0, horizon=60, offset_high=4.0), True),
+        # Units bought on credit: the price ruins most episodes, at different ticks, and the orders would go on trading.
+        (0.3, EnvParams(initial_cash=20.0, volatility=0.05, taker_fee_bps=50.0, inventory_limit=40, horizon=60), False),
+    ],
+    ids=["together", "apart"],
+)
+def test_an_episode_that_ends_in_ruin_stops_counting(ask, params, together):
+    action = np.array([-1.0, ask], dtype=np.float32)
+    policy, single = Constant(lambda n: np.tile(action, (n, 1))), Constant(lambda n: action)
+    played = play({"it": policy}, episodes=8, seed=7, params=params, paths=8)["it"]
+    ends = [int(np.flatnonzero(np.diff(row))[-1]) for row in played.paths.pnl]
+    assert (max(ends) < 10) if together else (len(set(ends)) > 3)
     for i, seed in enumerate(played.seeds.tolist()):
-        alone = played_alone(single, seed, ruinous)
-        assert alone["fills"] < 2 * ruinous.horizon
+        alone = played_alone(single, seed, params)
         for figure in FIGURES:
-            assert_allclose(getattr(played.figures, figure)[i], alone[figure], rtol=1e-9, atol=1e-9)
+            assert_allclose(getattr(played.figures, figure)[i], alone[figure], rtol=1e-9, atol=1e-9, err_msg=figure)
+        assert not np.diff(played.paths.inventory[i, ends[i] + 1 :]).any()
     assert_allclose(played.paths.pnl[:, -1], played.figures.pnl, rtol=1e-6)
 
 
@@ -183,6 +193,16 @@ def test_pairing_needs_equal_seeds():
         compare(pl.concat([one, other]), "a")
 
 
+def test_pairing_needs_every_seed_once():
+    # Some of these have as many rows, and as many pairs, as they should.
+    table = evaluate({"a": LinearSkewPolicy(), "b": ZScorePolicy(), "c": ZScorePolicy()}, episodes=3, params=SHORT)
+    a, b, c = table.partition_by("policy")
+    assert compare(pl.concat([a, b, c]), "a").height == 8
+    for wrong in ([a, b[:2], c], [a, b, b[2:], c], [a, a[2:], b, c], [a, b[:2], c, c[2:]], [a[[0, 0, 1]], b]):
+        with pytest.raises(ValueError, match="same seeds, once each"):
+            compare(pl.concat(wrong), "a")
+
+
 def test_the_gap_is_zero_for_the_best_constant_and_one_for_the_optimum():
     params = EnvParams(horizon=200)
     table = evaluate(
@@ -221,6 +241,15 @@ def test_closed_forms_are_had_by_name():
     named = roster.policies(["glft", "Cartea Jaimungal"])
     assert list(named) == ["GLFT", "Cartea-Jaimungal"]
     assert not set(named) & set(roster.rules())
+
+
+@pytest.mark.parametrize("below", [0.0, 1e-9])
+def test_where_a_constant_quote_is_the_optimum_there_is_no_gap(monkeypatch, below):
+    """Rounding can leave the optimum just below the constant quote."""
+    monkeypatch.setattr(evaluation, "exact", lambda params: evaluation.Exact(5.0 - below, 5.0))
+    summary = summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), params=SHORT)
+    assert summary.select(pl.col("^gap_closed.*$").is_null().all()).row(0) == (True,) * 4
+    assert summary["j_share"][0] == pytest.approx(summary["price_free_mean"][0] / (5.0 - below))
 
 
 def test_errors_name_what_is_wrong():
