@@ -127,7 +127,7 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
     Returns:
         The columns policy, episodes, `{figure}_{mean,se,low,high,std}` for every figure, j_optimal, j_constant,
         j_share (J / J*, from the same J as the gap) and gap_closed with _se, _low and _high, null where the truth is
-        not known, and unknown_because, which then says why.
+        not known or there is nothing to earn or to close, and unknown_because, which says why it is not known.
 
     Raises:
         ValueError: The table is not one of `evaluate`'s, a policy has fewer than 2 episodes, or there is no policy

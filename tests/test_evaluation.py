@@ -252,6 +252,12 @@ def test_where_a_constant_quote_is_the_optimum_there_is_no_gap(monkeypatch, belo
     assert summary["j_share"][0] == pytest.approx(summary["price_free_mean"][0] / (5.0 - below))
 
 
+def test_where_nothing_can_be_earned_there_is_no_share():
+    dead = EnvParams(horizon=20, arrival_intensity=0.0)
+    summary = summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=dead), params=dead)
+    assert summary.select("j_optimal", "j_constant", "j_share", "gap_closed").row(0) == (0.0, 0.0, None, None)
+
+
 def test_errors_name_what_is_wrong():
     good = {"a": ZScorePolicy()}
     with pytest.raises(ValueError, match="episodes must be an integer of at least 2"):
