@@ -20,7 +20,7 @@ from hftgym.progress import slow_bar
 from hftgym.rollout import FIGURES, Predicts, Rollout, rollout
 from hftgym.tables import print_table
 
-__all__ = ["Exact", "compare", "evaluate", "exact", "play", "print_table", "summarize", "tabulate"]
+__all__ = ["Exact", "compare", "criterion", "evaluate", "exact", "play", "print_table", "summarize", "tabulate"]
 
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 # Standard errors that no sample of the right market is away from its mean.
@@ -135,10 +135,7 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
     """
     _check(table)
     truth = None if params is None else exact(params)
-    clean = params is None or (params.is_martingale and params.reward == "pnl")
-    table = _with_luck_removed(
-        table.with_columns(pl.col("price_free" if clean else "j").alias("value")), optimal, truth
-    )
+    table = _with_luck_removed(table.with_columns(pl.col(criterion(params)).alias("value")), optimal, truth)
     moments = [
         moment.alias(f"{figure}_{name}")
         for figure in (*FIGURES, "value")
@@ -205,6 +202,12 @@ def compare(
         .sort(pl.col("policy").replace_strict(order, return_dtype=pl.Int64), maintain_order=True)
         .select("policy", "baseline", "figure", "episodes", "difference", "se", "low", "high", "std", "z")
     )
+
+
+def criterion(params: EnvParams | None) -> str:
+    """Return the figure of an episode whose mean is J with the least noise: "price_free" on a martingale, else "j"."""
+    clean = params is None or (params.is_martingale and params.reward == "pnl")
+    return "price_free" if clean else "j"
 
 
 def exact(params: EnvParams | None = None) -> Exact | None:

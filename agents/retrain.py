@@ -1,0 +1,330 @@
+"""Retraining as one command that may be repeated, killed and forgotten: train a challenger, compare, promote or keep.
+
+`retrain` does what is due in this week (or day) and nothing else. What was killed goes on where it was: training from
+its last checkpoint, the rest from its beginning, with the same seeds and the same outcome.
+"""
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import hftgym
+from agents.checkpoint import load_newest
+from agents.export import export
+from agents.ppo import PPOConfig, train
+from agents.retrain_folder import ChampionError, ChampionFolder
+from agents.retrain_market import Market
+from agents.retrain_record import Record
+from agents.retrain_verdict import FEWEST_EPISODES, judge, score, threshold_of
+from agents.retrain_warm import prepare_warm
+from agents.run_folder import RunError, RunFolder, write_atomic
+from hftgym import EnvParams
+from hftgym.policies.onnx import ModelFileError, OnnxPolicy
+
+Period = Literal["week", "day"]
+Say = Callable[[str], None]
+
+# Training uses seeds below 2^32 + 2^20; these are far above, and every run of a folder has its own.
+FIRST_HELD_OUT = 2**40
+MOST_EPISODES = 2**24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a retraining does.
+
+    Attributes:
+        config: How to train. Its seed is that of the first run; its market is replaced by `market`.
+        market: Where to train and to compare.
+        episodes: Held-out episodes of the comparison, 100 to 2^24.
+        level: Probability of promoting a challenger that is no better, above 0 and below 0.5.
+        period: How often a training is due: once per ISO week or per day, in UTC.
+        warm_start: Start from the champion's weights, with the exploration of a fresh agent.
+        force: Train although it has been done in this period.
+
+    Raises:
+        ValueError: A value is outside its range, or the configuration learns from a reward that is wrong in the market.
+    """
+
+    config: PPOConfig
+    market: Market
+    episodes: int = 4_000
+    level: float = 0.01
+    period: Period = "week"
+    warm_start: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what a training of minutes would otherwise be wasted on."""
+        threshold_of(self.level)
+        if not FEWEST_EPISODES <= self.episodes <= MOST_EPISODES:
+            raise ValueError(f"episodes must be from {FEWEST_EPISODES} to {MOST_EPISODES:,}, got {self.episodes}")
+        if self.config.training_reward != "raw" and not self.market.params.is_martingale:
+            raise ValueError(
+                f"training_reward must be 'raw' in the configuration: prices can be predicted in {self.market.source}, "
+                f"got {self.config.training_reward!r}"
+            )
+
+    def config_of(self, number: int) -> PPOConfig:
+        """Return the configuration of the run that makes entry `number`: its market, and seeds of its own."""
+        seed = (self.config.seed + (number - 1) * self.config.num_envs) % 2**32
+        return dataclasses.replace(self.config, params=self.market.params, seed=seed)
+
+
+def period_of(now: datetime, period: Period) -> str:
+    """Return the name of the period that a UTC time lies in: "2026-W47" or "2026-11-21"."""
+    if period == "day":
+        return now.date().isoformat()
+    year, week, _ = now.isocalendar()
+    return f"{year}-W{week:02d}"
+
+
+def done_in(period: str, records: list[Record]) -> Record | None:
+    """Return the newest entry that settles a period, if there is one."""
+    return next((record for record in reversed(records) if record.period == period), None)
+
+
+def retrain(
+    folder: ChampionFolder, recipe: Recipe, *, now: datetime, command: str, say: Say, progress: bool = False
+) -> Record | None:
+    """Do what is due and return the new entry of the history, or None if nothing is.
+
+    Args:
+        folder: The champion's.
+        recipe: What to do.
+        now: The time, in UTC.
+        command: The command line, for the record.
+        say: Takes one line per event.
+        progress: Show the training's progress on standard error.
+
+    Raises:
+        BusyError: Another process is at work in the folder.
+        ChampionError: The champion's file is missing or damaged.
+        RunError, ExportError, ValueError: Something else went wrong; the champion is untouched.
+        TrainingInterrupted: Ctrl-C; the next run continues.
+    """
+    began = time.perf_counter()
+    with folder.locked():
+        records = settled(folder, now=now, command=command, say=say)
+        period, number = period_of(now, recipe.period), len(records) + 1
+        if done_in(period, records) and not recipe.force:
+            return None
+        champion = _champion(folder, records, recipe.config.env_id)
+        say(f"run {number} for {period}: the market is {recipe.market.source}")
+        challenger = _challenger(folder, recipe, records, say=say, progress=progress)
+        say(
+            f"comparing on {recipe.episodes:,} held-out episodes{' and on held-out ticks' * _on_ticks(recipe, champion)}"
+        )
+        comparison, better, reason = _compared(champion, challenger, recipe, number=number)
+        record = Record(
+            number=number,
+            time=_stamp(now),
+            period=period,
+            action="first" if champion is None else "promoted" if better else "kept",
+            champion=number if better else records[-1].champion,
+            previous=records[-1].champion if records else None,
+            sha256=folder.digest(folder.draft / "model.onnx"),
+            command=command,
+            reason=reason,
+            market=recipe.market.source,
+            comparison=comparison,
+            seeds={"training": recipe.config_of(number).seed, "held_out": held_out_seed(number)},
+            seconds=round(time.perf_counter() - began, 1),
+        )
+        folder.commit(record, records)
+        return record
+
+
+def planned(folder: ChampionFolder, recipe: Recipe, *, now: datetime) -> tuple[bool, list[str]]:
+    """Return (whether a run is due, what it would do, in lines), without writing anything.
+
+    Raises:
+        RunError: The history or the champion is damaged: a run would fail.
+    """
+    records = folder.records()
+    number, period = len(records) + 1, period_of(now, recipe.period)
+    done = done_in(period, records)
+    if done is not None and not recipe.force:
+        return False, [f"nothing to do: entry {done.number} of {done.time} has settled {period}"]
+    known = bool(records) or folder.champion.exists()
+    if known and folder.unsettled(records) is None:
+        folder.check_champion(records)
+    config = recipe.config_of(number)
+    changed = {key: value for key, value in config.params.to_dict().items() if value != getattr(EnvParams(), key)}
+    baseline = f"the champion, {folder.champion}" if known else "nothing: there is no champion yet"
+    return True, [
+        f"would make entry {number} for {period} in {folder.path}",
+        f"market: {recipe.market.source}; different from the default one: {changed or 'nothing'}",
+        f"training: {config.total_timesteps:,} steps, seeds {config.seed:,} and up"
+        f"{', from the weights of the champion' * (recipe.warm_start and bool(records))}",
+        f"comparison with {baseline}; {recipe.episodes:,} episodes, seeds {held_out_seed(number):,} and up"
+        f"{', and the last ticks of the tape' * _on_ticks(recipe, known or None)}",
+        f"promotion: z above {threshold_of(recipe.level):.2f}, so an equal challenger passes in {recipe.level:.2%} of "
+        "the comparisons",
+    ]
+
+
+def held_out_seed(number: int) -> int:
+    """Return the first seed of the comparison that entry `number` records: of no training, and of no other entry."""
+    return FIRST_HELD_OUT + number * MOST_EPISODES
+
+
+def _on_ticks(recipe: Recipe, champion: object) -> bool:
+    return recipe.market.held_out is not None and champion is not None
+
+
+def roll_back(folder: ChampionFolder, *, to: int | None = None, now: datetime, command: str, say: Say) -> Record:
+    """Put an earlier champion back into its place, byte for byte, and return the new entry of the history.
+
+    Args:
+        folder: The champion's.
+        to: Number of the entry whose model is to be the champion; None is the one before the present champion.
+        now: The time, in UTC.
+        command: The command line, for the record.
+        say: Takes one line per event.
+
+    Raises:
+        RunError: There is no such champion, or its file is damaged; the present one is untouched.
+    """
+    with folder.locked():
+        records = folder.records()
+        crowned = [record.number for record in records if record.crowns]
+        if not records:
+            raise RunError(f"there is no history in {folder.path} to go back to")
+        present = records[-1].champion
+        target = records[present - 1].previous if to is None else to
+        if target is None:
+            raise RunError(f"entry {present} is the first champion: there is none before it")
+        if target not in crowned:
+            raise RunError(f"--to must be an entry that was champion ({', '.join(map(str, crowned))}), got {target}")
+        folder.model_bytes(target, records)  # damaged ones are refused before anything is written
+        shutil.rmtree(folder.work, ignore_errors=True)
+        record = Record(
+            number=len(records) + 1,
+            time=_stamp(now),
+            period="",
+            action="rolled back",
+            champion=target,
+            previous=present,
+            sha256="",
+            command=command,
+            reason=f"from entry {present} to entry {target}, by hand",
+        )
+        folder.commit(record, records)
+        say(f"rolled back: entry {target} is the champion again")
+        return record
+
+
+def settled(folder: ChampionFolder, *, now: datetime, command: str, say: Say) -> list[Record]:
+    """Return the history after finishing what a killed process left, and taking in a champion put there by hand.
+
+    Raises:
+        ChampionError: The champion's file is missing or damaged.
+    """
+    records = folder.records()
+    if (pending := folder.unsettled(records)) is not None:
+        say(f"finishing what entry {pending.number} decided before its process ended: {pending.action}")
+        folder.carry_out(pending, records)
+    if not records and not folder.champion.exists():
+        return records
+    if folder.check_champion(records):
+        return records
+    say(
+        f"{folder.champion.name} was put there by somebody else: taking it into the history as entry {len(records) + 1}"
+    )
+    shutil.rmtree(folder.work, ignore_errors=True)
+    folder.draft.mkdir(parents=True)
+    write_atomic(folder.draft / "model.onnx", folder.champion.read_bytes())
+    record = Record(
+        number=len(records) + 1,
+        time=_stamp(now),
+        period="",
+        action="adopted",
+        champion=len(records) + 1,
+        previous=records[-1].champion if records else None,
+        sha256=folder.digest(folder.draft / "model.onnx"),
+        command=command,
+        reason="the champion's file was put in its place by somebody else",
+    )
+    folder.commit(record, records)
+    return [*records, record]
+
+
+def _champion(folder: ChampionFolder, records: list[Record], env_id: str) -> OnnxPolicy | None:
+    """Return the champion as it is deployed, None before the first one."""
+    if not records:
+        return None
+    try:
+        return OnnxPolicy(folder.champion, env_id=env_id)
+    except ModelFileError as error:  # whole, but of another environment
+        raise ChampionError(f"{error}: one folder holds the champions of one environment") from error
+
+
+def _challenger(
+    folder: ChampionFolder, recipe: Recipe, records: list[Record], *, say: Say, progress: bool
+) -> OnnxPolicy:
+    """Train and export into the draft, going on from where a killed run was, and return the exported agent."""
+    config = recipe.config_of(len(records) + 1)
+    training = RunFolder(folder.work / "training")
+    parent = records[-1].champion if recipe.warm_start and records else None
+    if _goes_on(folder, {"config": config.to_dict(), "parent": parent, "version": hftgym.__version__}):
+        say("going on with the training that was interrupted")
+    shutil.rmtree(folder.draft, ignore_errors=True)
+    if parent is not None and not training.config.exists():
+        say(prepare_warm(config, training, folder.entry(parent) / "model.zip"))
+    say(f"training {config.total_timesteps:,} steps, seed {config.seed}")
+    model = train(config, training.path, resume=True, progress=progress)
+    folder.draft.mkdir(parents=True)
+    manifest = export(model, folder.draft / "model.onnx")
+    write_atomic(folder.draft / "manifest.json", json.dumps(manifest, indent=1).encode())
+    write_atomic(folder.draft / "config.toml", config.to_toml().encode())
+    write_atomic(folder.draft / "model.zip", model.read_bytes())
+    return OnnxPolicy(folder.draft / "model.onnx", env_id=config.env_id)
+
+
+def _goes_on(folder: ChampionFolder, plan: dict[str, Any]) -> bool:
+    """Return whether the work folder holds the beginning of this very run; empty it if not."""
+    file, training = folder.work / "plan.json", RunFolder(folder.work / "training")
+    try:
+        if json.loads(file.read_text()) == json.loads(json.dumps(plan)):
+            if not training.config.exists():
+                return False
+            PPOConfig.from_toml(training.config)
+            load_newest(training)
+            return True
+    except (OSError, ValueError, RunError):  # missing or damaged: a fresh start costs minutes and is always right
+        pass
+    try:
+        if folder.work.exists():
+            shutil.rmtree(folder.work)
+        folder.work.mkdir()
+    except OSError as error:
+        raise RunError(f"cannot write into {folder.path}: {error.strerror or error}") from error
+    write_atomic(file, json.dumps(plan).encode())
+    return False
+
+
+def _compared(
+    champion: OnnxPolicy | None, challenger: OnnxPolicy, recipe: Recipe, *, number: int
+) -> tuple[dict[str, Any], bool, str]:
+    """Return (comparison as plain values, whether to promote, why)."""
+    where: dict[str, Any] = {
+        "env_id": recipe.config.env_id,
+        "params": recipe.market.params,
+        "episodes": recipe.episodes,
+        "seed": held_out_seed(number),
+    }
+    if champion is None:
+        alone = dataclasses.asdict(score(challenger, **where))
+        return {"challenger": alone}, True, "there was no champion to compare it with"
+    verdict = judge(champion, challenger, **where, level=recipe.level, held_out=recipe.market.held_out)
+    return verdict.to_dict(), verdict.better, verdict.reason
+
+
+def _stamp(now: datetime) -> str:
+    return now.isoformat(timespec="seconds")
