@@ -28,10 +28,12 @@ from gymnasium.error import Error as GymError
 
 from agents.export import ExportError
 from agents.ppo import DEFAULT_CONFIG, PPOConfig, TrainingInterrupted
-from agents.retrain import Period, Recipe, planned, retrain, roll_back
-from agents.retrain_folder import BusyError, ChampionFolder
-from agents.retrain_market import load_market
-from agents.retrain_table import print_history
+from agents.retraining.folder import BusyError, ChampionFolder
+from agents.retraining.market import load_market
+from agents.retraining.recipe import Period, Recipe
+from agents.retraining.restore import roll_back
+from agents.retraining.run import planned, retrain
+from agents.retraining.table import print_history
 from agents.run_folder import RunError
 from scripts.retrain_demo import Demo, demonstrate
 

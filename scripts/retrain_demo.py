@@ -1,4 +1,4 @@
-"""stub"""
+"""Stub."""
 
 from dataclasses import dataclass
 

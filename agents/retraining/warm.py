@@ -1,8 +1,9 @@
 """A training that starts from the weights of an earlier agent."""
 
-import math
 import shutil
 from pathlib import Path
+
+import torch
 
 from agents.checkpoint import save_checkpoint
 from agents.ppo import PPOConfig, build_model, make_env, one_thread
@@ -33,7 +34,7 @@ def prepare_warm(config: PPOConfig, training: RunFolder, source: Path) -> str:
         except Exception as error:  # a damaged pickle can raise anything, other layers a RuntimeError
             return f"no warm start: the weights in {source} do not fit ({type(error).__name__})"
         model.policy.log_std.data.fill_(config.log_std_init)
-        if not all(math.isfinite(float(part.abs().sum())) for part in model.policy.parameters()):
+        if not all(bool(torch.isfinite(part).all()) for part in model.policy.parameters()):
             return f"no warm start: a weight in {source} is not finite"
         shutil.rmtree(training.path, ignore_errors=True)
         training.create(overwrite=False)

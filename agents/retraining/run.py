@@ -8,85 +8,22 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import hftgym
 from agents.checkpoint import load_newest
 from agents.export import export
 from agents.ppo import PPOConfig, train
-from agents.retrain_folder import ChampionError, ChampionFolder
-from agents.retrain_market import Market
-from agents.retrain_record import Record
-from agents.retrain_verdict import FEWEST_EPISODES, judge, score, threshold_of
-from agents.retrain_warm import prepare_warm
+from agents.retraining.folder import ChampionError, ChampionFolder
+from agents.retraining.recipe import Recipe, done_in, held_out_seed, period_of
+from agents.retraining.record import Record
+from agents.retraining.restore import Say, settled, stamp
+from agents.retraining.verdict import judge, score, threshold_of
+from agents.retraining.warm import prepare_warm
 from agents.run_folder import RunError, RunFolder, write_atomic
 from hftgym import EnvParams
 from hftgym.policies.onnx import ModelFileError, OnnxPolicy
-
-Period = Literal["week", "day"]
-Say = Callable[[str], None]
-
-# Training uses seeds below 2^32 + 2^20; these are far above, and every run of a folder has its own.
-FIRST_HELD_OUT = 2**40
-MOST_EPISODES = 2**24
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What a retraining does.
-
-    Attributes:
-        config: How to train. Its seed is that of the first run; its market is replaced by `market`.
-        market: Where to train and to compare.
-        episodes: Held-out episodes of the comparison, 100 to 2^24.
-        level: Probability of promoting a challenger that is no better, above 0 and below 0.5.
-        period: How often a training is due: once per ISO week or per day, in UTC.
-        warm_start: Start from the champion's weights, with the exploration of a fresh agent.
-        force: Train although it has been done in this period.
-
-    Raises:
-        ValueError: A value is outside its range, or the configuration learns from a reward that is wrong in the market.
-    """
-
-    config: PPOConfig
-    market: Market
-    episodes: int = 4_000
-    level: float = 0.01
-    period: Period = "week"
-    warm_start: bool = False
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        """Check what a training of minutes would otherwise be wasted on."""
-        threshold_of(self.level)
-        if not FEWEST_EPISODES <= self.episodes <= MOST_EPISODES:
-            raise ValueError(f"episodes must be from {FEWEST_EPISODES} to {MOST_EPISODES:,}, got {self.episodes}")
-        if self.config.training_reward != "raw" and not self.market.params.is_martingale:
-            raise ValueError(
-                f"training_reward must be 'raw' in the configuration: prices can be predicted in {self.market.source}, "
-                f"got {self.config.training_reward!r}"
-            )
-
-    def config_of(self, number: int) -> PPOConfig:
-        """Return the configuration of the run that makes entry `number`: its market, and seeds of its own."""
-        seed = (self.config.seed + (number - 1) * self.config.num_envs) % 2**32
-        return dataclasses.replace(self.config, params=self.market.params, seed=seed)
-
-
-def period_of(now: datetime, period: Period) -> str:
-    """Return the name of the period that a UTC time lies in: "2026-W47" or "2026-11-21"."""
-    if period == "day":
-        return now.date().isoformat()
-    year, week, _ = now.isocalendar()
-    return f"{year}-W{week:02d}"
-
-
-def done_in(period: str, records: list[Record]) -> Record | None:
-    """Return the newest entry that settles a period, if there is one."""
-    return next((record for record in reversed(records) if record.period == period), None)
 
 
 def retrain(
@@ -117,13 +54,12 @@ def retrain(
         champion = _champion(folder, records, recipe.config.env_id)
         say(f"run {number} for {period}: the market is {recipe.market.source}")
         challenger = _challenger(folder, recipe, records, say=say, progress=progress)
-        say(
-            f"comparing on {recipe.episodes:,} held-out episodes{' and on held-out ticks' * _on_ticks(recipe, champion)}"
-        )
+        ticks = " and on held-out ticks" * _on_ticks(recipe, champion)
+        say(f"comparing on {recipe.episodes:,} held-out episodes{ticks}")
         comparison, better, reason = _compared(champion, challenger, recipe, number=number)
         record = Record(
             number=number,
-            time=_stamp(now),
+            time=stamp(now),
             period=period,
             action="first" if champion is None else "promoted" if better else "kept",
             champion=number if better else records[-1].champion,
@@ -164,95 +100,13 @@ def planned(folder: ChampionFolder, recipe: Recipe, *, now: datetime) -> tuple[b
         f"{', from the weights of the champion' * (recipe.warm_start and bool(records))}",
         f"comparison with {baseline}; {recipe.episodes:,} episodes, seeds {held_out_seed(number):,} and up"
         f"{', and the last ticks of the tape' * _on_ticks(recipe, known or None)}",
-        f"promotion: z above {threshold_of(recipe.level):.2f}, so an equal challenger passes in {recipe.level:.2%} of "
-        "the comparisons",
+        f"promotion: z above {threshold_of(recipe.level):.2f}: an equal challenger passes {100 * recipe.level:g} % of the "
+        "comparisons",
     ]
-
-
-def held_out_seed(number: int) -> int:
-    """Return the first seed of the comparison that entry `number` records: of no training, and of no other entry."""
-    return FIRST_HELD_OUT + number * MOST_EPISODES
 
 
 def _on_ticks(recipe: Recipe, champion: object) -> bool:
     return recipe.market.held_out is not None and champion is not None
-
-
-def roll_back(folder: ChampionFolder, *, to: int | None = None, now: datetime, command: str, say: Say) -> Record:
-    """Put an earlier champion back into its place, byte for byte, and return the new entry of the history.
-
-    Args:
-        folder: The champion's.
-        to: Number of the entry whose model is to be the champion; None is the one before the present champion.
-        now: The time, in UTC.
-        command: The command line, for the record.
-        say: Takes one line per event.
-
-    Raises:
-        RunError: There is no such champion, or its file is damaged; the present one is untouched.
-    """
-    with folder.locked():
-        records = folder.records()
-        crowned = [record.number for record in records if record.crowns]
-        if not records:
-            raise RunError(f"there is no history in {folder.path} to go back to")
-        present = records[-1].champion
-        target = records[present - 1].previous if to is None else to
-        if target is None:
-            raise RunError(f"entry {present} is the first champion: there is none before it")
-        if target not in crowned:
-            raise RunError(f"--to must be an entry that was champion ({', '.join(map(str, crowned))}), got {target}")
-        folder.model_bytes(target, records)  # damaged ones are refused before anything is written
-        shutil.rmtree(folder.work, ignore_errors=True)
-        record = Record(
-            number=len(records) + 1,
-            time=_stamp(now),
-            period="",
-            action="rolled back",
-            champion=target,
-            previous=present,
-            sha256="",
-            command=command,
-            reason=f"from entry {present} to entry {target}, by hand",
-        )
-        folder.commit(record, records)
-        say(f"rolled back: entry {target} is the champion again")
-        return record
-
-
-def settled(folder: ChampionFolder, *, now: datetime, command: str, say: Say) -> list[Record]:
-    """Return the history after finishing what a killed process left, and taking in a champion put there by hand.
-
-    Raises:
-        ChampionError: The champion's file is missing or damaged.
-    """
-    records = folder.records()
-    if (pending := folder.unsettled(records)) is not None:
-        say(f"finishing what entry {pending.number} decided before its process ended: {pending.action}")
-        folder.carry_out(pending, records)
-    if not records and not folder.champion.exists():
-        return records
-    if folder.check_champion(records):
-        return records
-    say(
-        f"{folder.champion.name} was put there by somebody else: taking it into the history as entry {len(records) + 1}"
-    )
-    shutil.rmtree(folder.work, ignore_errors=True)
-    folder.draft.mkdir(parents=True)
-    write_atomic(folder.draft / "model.onnx", folder.champion.read_bytes())
-    record = Record(
-        number=len(records) + 1,
-        time=_stamp(now),
-        period="",
-        action="adopted",
-        champion=len(records) + 1,
-        previous=records[-1].champion if records else None,
-        sha256=folder.digest(folder.draft / "model.onnx"),
-        command=command,
-        reason="the champion's file was put in its place by somebody else",
-    )
-    folder.commit(record, records)
-    return [*records, record]
 
 
 def _champion(folder: ChampionFolder, records: list[Record], env_id: str) -> OnnxPolicy | None:
@@ -324,7 +178,3 @@ def _compared(
         return {"challenger": alone}, True, "there was no champion to compare it with"
     verdict = judge(champion, challenger, **where, level=recipe.level, held_out=recipe.market.held_out)
     return verdict.to_dict(), verdict.better, verdict.reason
-
-
-def _stamp(now: datetime) -> str:
-    return now.isoformat(timespec="seconds")

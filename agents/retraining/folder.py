@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.retrain_record import Record
+from agents.retraining.record import Record
 from agents.run_folder import RunError, write_atomic
 from hftgym.policies.onnx import ModelFileError, OnnxPolicy
 

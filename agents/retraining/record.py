@@ -31,7 +31,7 @@ class Record:
         command: The command line.
         reason: The decision in one sentence.
         market: Where the market came from, in words.
-        comparison: `agents.retrain_verdict.Verdict.to_dict()`, or None without a comparison.
+        comparison: `agents.retraining.verdict.Verdict.to_dict()`, or None without a comparison.
         seeds: {"training": first, "held_out": first, "episodes": count}, or None without training.
         seconds: Wall time of the run.
     """

@@ -3,8 +3,8 @@
 from rich.console import Console
 from rich.text import Text
 
-from agents.retrain_folder import ChampionFolder
-from agents.retrain_record import Record
+from agents.retraining.folder import ChampionFolder
+from agents.retraining.record import Record
 from agents.run_folder import RunError
 from hftgym.tables import number, plus_minus, terminal_table
 
