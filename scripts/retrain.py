@@ -26,16 +26,10 @@ from typing import Annotated
 import tyro
 from gymnasium.error import Error as GymError
 
-from agents.export import ExportError
-from agents.ppo import DEFAULT_CONFIG, PPOConfig, TrainingInterrupted
 from agents.retraining.folder import BusyError, ChampionFolder
-from agents.retraining.market import load_market
-from agents.retraining.recipe import Period, Recipe
+from agents.retraining.record import Period
 from agents.retraining.restore import roll_back
-from agents.retraining.run import planned, retrain
 from agents.retraining.table import print_history
-from agents.run_folder import RunError
-from scripts.retrain_demo import Demo, demonstrate
 
 DONE, ERROR, NOTHING_TO_DO, INTERRUPTED = 0, 1, 3, 130
 
@@ -62,7 +56,7 @@ class Run:
     folder: Path = Path("runs/champion")
     market: str = ""
     tape: Path | None = None
-    config: Path = DEFAULT_CONFIG
+    config: Path = Path(__file__).parents[1] / "agents" / "configs" / "ppo.toml"
     episodes: int = 4_000
     level: float = 0.01
     period: Period = "week"
@@ -95,6 +89,19 @@ class Rollback:
     to: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Show a change of regime: the champion of one market in another one, and its retrained successor.
+
+    Attributes:
+        out: Folder of the report, the picture and the champion.
+        timesteps: Training budget of each agent, in environment steps; the configuration's if None.
+    """
+
+    out: Path = Path("runs/regime_change")
+    timesteps: int | None = None
+
+
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Status, tyro.conf.subcommand("status")]
@@ -107,40 +114,58 @@ def main() -> int:
     command = tyro.cli(Command, description=__doc__)  # pyright: ignore[reportArgumentType, reportCallIssue]
     try:
         if isinstance(command, Demo):
-            return demonstrate(command)
+            from scripts.retrain_demo import demonstrate
+
+            return demonstrate(out=command.out, timesteps=command.timesteps)
         folder = ChampionFolder(command.folder)
         if isinstance(command, Status):
             return print_history(folder)
-        return run(command, folder) if isinstance(command, Run) else back(command, folder)
+        say = logger(folder)
+        return guarded(
+            lambda: run(command, folder, say) if isinstance(command, Run) else back(command, folder, say), say
+        )
     except KeyboardInterrupt as stop:
-        inside = isinstance(stop, TrainingInterrupted)
-        print("interrupted" + ("; the next run goes on from here" if inside else ""), file=sys.stderr)
+        # Inside a training it says so, after a checkpoint.
+        print("interrupted" + ("; the next run goes on from here" if str(stop) else ""), file=sys.stderr)
         return INTERRUPTED
 
 
-def run(command: Run, folder: ChampionFolder) -> int:
-    say = logger(folder)
+def guarded(work: Callable[[], int], say: Callable[[str], None]) -> int:
+    """Return what the work returns, or the exit code of its error after saying it."""
     try:
-        config = PPOConfig.from_toml(command.config)
-        recipe = Recipe(
-            config=config,
-            market=load_market(command.market, tape=command.tape, base=config.params),
-            episodes=command.episodes,
-            level=command.level,
-            period=command.period,
-            warm_start=command.warm_start,
-            force=command.force,
-        )
-        now = datetime.now(UTC)
-        if command.dry_run:
-            due, lines = planned(folder, recipe, now=now)
-            print(*lines, sep="\n")
-            return DONE if due else NOTHING_TO_DO
-        record = retrain(folder, recipe, now=now, command=typed(), say=say, progress=sys.stderr.isatty())
+        return work()
     except BusyError as error:
-        return failed(say, error, NOTHING_TO_DO)
-    except (RunError, ExportError, ValueError, TypeError, OSError, ArithmeticError, GymError) as error:
-        return failed(say, error, ERROR)
+        say(f"nothing done: {error}")
+        return NOTHING_TO_DO
+    # RuntimeError: of training and export; Gymnasium's errors have no base but Exception.
+    except (RuntimeError, ValueError, TypeError, OSError, ArithmeticError, GymError) as error:
+        say(f"error: {error}")
+        return ERROR
+
+
+def run(command: Run, folder: ChampionFolder, say: Callable[[str], None]) -> int:
+    # These bring torch along, which status and rollback do not wait for.
+    from agents.ppo_config import PPOConfig
+    from agents.retraining.market import load_market
+    from agents.retraining.recipe import Recipe
+    from agents.retraining.run import planned, retrain
+
+    config = PPOConfig.from_toml(command.config)
+    recipe = Recipe(
+        config=config,
+        market=load_market(command.market, tape=command.tape, base=config.params),
+        episodes=command.episodes,
+        level=command.level,
+        period=command.period,
+        warm_start=command.warm_start,
+        force=command.force,
+    )
+    now = datetime.now(UTC)
+    if command.dry_run:
+        due, lines = planned(folder, recipe, now=now)
+        print(*lines, sep="\n")
+        return DONE if due else NOTHING_TO_DO
+    record = retrain(folder, recipe, now=now, command=typed(), say=say, progress=sys.stderr.isatty())
     if record is None:
         say(f"nothing to do: this {command.period} is done (--force trains again)")
         return NOTHING_TO_DO
@@ -148,25 +173,14 @@ def run(command: Run, folder: ChampionFolder) -> int:
     return DONE
 
 
-def back(command: Rollback, folder: ChampionFolder) -> int:
-    say = logger(folder)
-    try:
-        roll_back(folder, to=command.to, now=datetime.now(UTC), command=typed(), say=say)
-    except BusyError as error:
-        return failed(say, error, NOTHING_TO_DO)
-    except (RunError, OSError) as error:
-        return failed(say, error, ERROR)
+def back(command: Rollback, folder: ChampionFolder, say: Callable[[str], None]) -> int:
+    roll_back(folder, to=command.to, now=datetime.now(UTC), command=typed(), say=say)
     return DONE
 
 
 def typed() -> str:
     """Return the command line, to be kept."""
     return shlex.join(["python", *sys.argv])
-
-
-def failed(say: Callable[[str], None], error: Exception, code: int) -> int:
-    say(f"{'error' if code == ERROR else 'nothing done'}: {error}")
-    return code
 
 
 def logger(folder: ChampionFolder) -> Callable[[str], None]:

@@ -3,14 +3,11 @@
 import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from agents.ppo import PPOConfig
 from agents.retraining.market import Market
-from agents.retraining.record import Record
+from agents.retraining.record import Period, Record
 from agents.retraining.verdict import FEWEST_EPISODES, threshold_of
-
-Period = Literal["week", "day"]
 
 # Training uses seeds below 2^32 + 2^20; these are far above, and every entry of a folder has its own.
 FIRST_HELD_OUT = 2**40

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, get_args
 from agents.run_folder import RunError
 
 Action = Literal["first", "promoted", "kept", "adopted", "rolled back"]
+Period = Literal["week", "day"]
 # Entries that crown the model that lies in them.
 CROWNING: tuple[Action, ...] = ("first", "promoted", "adopted")
 FORMAT = "hftgym.retrain/1"
