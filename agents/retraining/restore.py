@@ -24,6 +24,8 @@ def roll_back(folder: ChampionFolder, *, to: int | None = None, now: datetime, c
     Raises:
         RunError: There is no such champion, or its file is damaged; the present one is untouched.
     """
+    if not folder.history.is_dir():
+        raise RunError(f"there is no history in {folder.path} to go back to")
     with folder.locked():
         records = folder.records()
         crowned = [record.number for record in records if record.crowns]

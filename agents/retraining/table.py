@@ -10,8 +10,9 @@ from hftgym.tables import number, plus_minus, terminal_table
 
 _HEADS = ("", "entry", "time (UTC)", "period", "what", "J champion", "J challenger", "difference", "z", "gap closed")
 _LEGEND = (
-    "J: mean per held-out episode; difference: challenger less champion on equal seeds, ± half the 95 % interval; gap "
-    "closed: by the entry's own model, from the best constant quote to the exact optimum."
+    "J: mean per held-out episode, without the price term where that is mere noise; difference: challenger less "
+    "champion on equal seeds, ± half the 95 % interval; gap closed: by the entry's own model, from the best constant "
+    "quote to the exact optimum."
 )
 
 

@@ -65,7 +65,7 @@ class Score:
     """What one of the two earned on the held-out episodes.
 
     Attributes:
-        j: Mean J per episode, quote currency.
+        j: Mean of the compared figure (`hftgym.evaluation.criterion`) per episode, quote currency.
         j_se: Its standard error.
         j_share: J / J*, None where the optimum is not known.
         gap_closed: Share of the way from the best constant quote to the optimum, likewise.
@@ -206,8 +206,10 @@ def on_ticks(champion: Predicts, challenger: Predicts, tape: Tape, *, params: En
 
 
 def _scores(table: pl.DataFrame, params: EnvParams) -> dict[str, Score]:
-    rows = {row["policy"]: row for row in summarize(table, params=params).iter_rows(named=True)}
+    figure = criterion(params)
     return {
-        name: Score(j=row["j_mean"], j_se=row["j_se"], j_share=row["j_share"], gap_closed=row["gap_closed"])
-        for name, row in rows.items()
+        row["policy"]: Score(
+            j=row[f"{figure}_mean"], j_se=row[f"{figure}_se"], j_share=row["j_share"], gap_closed=row["gap_closed"]
+        )
+        for row in summarize(table, params=params).iter_rows(named=True)
     }

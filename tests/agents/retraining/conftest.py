@@ -83,13 +83,6 @@ def recipe(tiny):
 
 
 @pytest.fixture
-def unwritable(tmp_path):
-    """A path that no user can make, root included."""
-    (tmp_path / "file").write_text("in the way")
-    return tmp_path / "file" / "champion"
-
-
-@pytest.fixture
 def tape():
     return make_tape
 

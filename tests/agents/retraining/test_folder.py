@@ -90,9 +90,11 @@ def test_rollback_restores_bytes_and_walks_back(folder, models):
     assert settled(folder, **COMMON) == folder.records()
 
 
-def test_there_is_nothing_to_go_back_to(folder):
-    with pytest.raises(RunError, match="no history"):
-        roll_back(folder, **COMMON)
+def test_there_is_nothing_to_go_back_to(folder, tmp_path):
+    for empty in (folder, type(folder)(tmp_path / "none")):
+        with pytest.raises(RunError, match="no history"):
+            roll_back(empty, **COMMON)
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "gone"])
