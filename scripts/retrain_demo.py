@@ -153,7 +153,7 @@ def _print(rows: Mapping[str, Share], console: Console) -> None:
             number(row.j_optimal),
             number(row.constant * row.j_optimal),
             f"{number(row.j)} ±{number(row.se * row.j_optimal)}",
-            f"{row.share:.3f} ±{row.se:.3f}".replace("-", "\N{MINUS SIGN}"),
+            f"{row.share:.4f} ±{row.se:.4f}".replace("-", "\N{MINUS SIGN}"),
             f"{number(100 * row.gap, 1)} ±{100 * row.gap_se:.1f} %",
         ]
         for name, row in rows.items()

@@ -172,7 +172,7 @@ def threshold_of(level: float) -> float:
     """
     if not 0 < level < 0.5:
         raise ValueError(f"level must be above 0 and below 0.5, got {level!r}")
-    return NormalDist().inv_cdf(1 - level)
+    return -NormalDist().inv_cdf(level)
 
 
 def decide(episodes: Paired, ticks: Paired | None, threshold: float) -> tuple[bool, str]:

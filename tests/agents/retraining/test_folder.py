@@ -63,6 +63,7 @@ def test_a_crash_anywhere_leaves_a_whole_champion_and_is_finished_later(
     assert folder.whole() in (old, new)
     records = settled(folder, **COMMON)
     decided = len(records) == 2
+    assert [record.action for record in records] == ["first", "promoted"][: 1 + decided]
     assert folder.whole() == (new if decided else old)
     assert folder.unsettled(records) is None
     if survived:
@@ -180,7 +181,7 @@ def test_one_process_at_a_time_and_no_lock_outlives_its_process(folder):
     finally:
         holder.kill()
         holder.communicate()
-    with folder.locked():
+    with folder.locked(), pytest.raises(BusyError), folder.locked():
         pass
 
 

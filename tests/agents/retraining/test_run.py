@@ -68,6 +68,15 @@ def test_the_first_one_is_champion_without_a_test(folder, recipe):
     assert folder.whole() == (folder.entry(1) / "model.onnx").read_bytes()
 
 
+def test_a_challenger_that_is_not_shown_to_be_better_changes_nothing(folder, recipe):
+    folder.ask(recipe)
+    before = folder.whole()
+    record = folder.ask(dataclasses.replace(recipe, level=1e-100), week=1)
+    assert (record.action, record.champion, record.previous) == ("kept", 1, 1)
+    assert folder.whole() == before
+    assert (folder.entry(2) / "model.onnx").read_bytes() != before
+
+
 def test_a_run_that_was_killed_goes_on_and_ends_the_same(folder, recipe, tmp_path, monkeypatch):
     class Crash(BaseException):
         pass
