@@ -22,7 +22,7 @@ class Recipe:
         config: How to train. Its seed is that of the first run; its market is replaced by `market`.
         market: Where to train and to compare.
         episodes: Held-out episodes of the comparison, 100 to 2^24.
-        level: Probability of promoting a challenger that is no better, above 0 and below 0.5.
+        level: Probability of promoting a challenger that is no better, 1e-15 to below 0.5.
         period: How often a training is due: once per ISO week or per day, in UTC.
         warm_start: Start from the champion's weights, with the exploration of a fresh agent.
         force: Train although it has been done in this period.
@@ -41,7 +41,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check what a training of minutes would otherwise be wasted on."""
-        threshold_of(self.level)
+        threshold_of(self.level, FEWEST_EPISODES)
         if not FEWEST_EPISODES <= self.episodes <= MOST_EPISODES:
             raise ValueError(f"episodes must be from {FEWEST_EPISODES} to {MOST_EPISODES:,}, got {self.episodes}")
         if self.config.training_reward != "raw" and not self.market.params.is_martingale:

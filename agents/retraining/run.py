@@ -100,7 +100,7 @@ def planned(folder: ChampionFolder, recipe: Recipe, *, now: datetime) -> tuple[b
         f"{', from the weights of the champion' * (recipe.warm_start and bool(records))}",
         f"comparison with {baseline}; {recipe.episodes:,} episodes, seeds {held_out_seed(number):,} and up"
         f"{', and the last ticks of the tape' * _on_ticks(recipe, known or None)}",
-        f"promotion if z is above {threshold_of(recipe.level):.2f}; an equal challenger would pass "
+        f"promotion if z is above {threshold_of(recipe.level, recipe.episodes):.2f}; an equal challenger would pass "
         f"{100 * recipe.level:g} % of the comparisons",
     ]
 

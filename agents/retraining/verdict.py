@@ -9,7 +9,6 @@ mean, since equals change places.
 
 import dataclasses
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
@@ -127,13 +126,13 @@ def judge(
         params: The market.
         episodes: How many, at least 100.
         seed: Of the first one.
-        level: Probability of promoting a challenger that is no better, above 0 and below 0.5.
+        level: Probability of promoting a challenger that is no better, 1e-15 to below 0.5.
         held_out: Ticks that nothing was measured or trained on.
 
     Raises:
         ValueError: An argument is outside its range.
     """
-    threshold = threshold_of(level)
+    threshold = threshold_of(level, max(episodes, FEWEST_EPISODES))
     if episodes < FEWEST_EPISODES:
         raise ValueError(f"episodes must be at least {FEWEST_EPISODES} for the level to hold, got {episodes}")
     players = {CHAMPION: champion, CHALLENGER: challenger}
@@ -142,7 +141,7 @@ def judge(
     row = compare(table, CHAMPION, figures=[figure]).row(0, named=True)
     test = Paired(n=episodes, **{key: row[key] for key in ("difference", "se", "low", "high", "z")})
     ticks = None if held_out is None else on_ticks(champion, challenger, held_out, params=params)
-    better, reason = decide(test, ticks, threshold)
+    better, reason = decide(test, ticks, level)
     scores = _scores(table, params)
     return Verdict(
         better=better,
@@ -164,25 +163,26 @@ def score(policy: Predicts, *, env_id: str, params: EnvParams, episodes: int, se
     ]
 
 
-def threshold_of(level: float) -> float:
-    """Return the z above which a challenger counts as better.
+def threshold_of(level: float, n: int) -> float:
+    """Return the z of n differences above which a challenger counts as better: a quantile of Student's t.
 
     Raises:
-        ValueError: The level is not above 0 and below 0.5.
+        ValueError: The level is not from 1e-15 to below 0.5.
     """
-    if not 0 < level < 0.5:
-        raise ValueError(f"level must be above 0 and below 0.5, got {level!r}")
-    return -NormalDist().inv_cdf(level)
+    if not 1e-15 <= level < 0.5:
+        raise ValueError(f"level must be at least 1e-15 and below 0.5, got {level!r}")
+    return quantile(n - 1, 1 - level)
 
 
-def decide(episodes: Paired, ticks: Paired | None, threshold: float) -> tuple[bool, str]:
+def decide(episodes: Paired, ticks: Paired | None, level: float) -> tuple[bool, str]:
     """Return whether the challenger is better, and why."""
+    threshold = threshold_of(level, episodes.n)
     if episodes.z is None:
         return False, "both did the same in every episode"
     said = f"z = {episodes.z:+.2f} on {episodes.n:,} held-out episodes, {threshold:.2f} is needed"
     if not episodes.z > threshold:  # NaN too
         return False, f"not shown to be better: {said}"
-    if ticks is not None and ticks.z is not None and not ticks.z >= -threshold:
+    if ticks is not None and ticks.z is not None and not ticks.z >= -threshold_of(level, ticks.n):
         return False, f"better in the simulation ({said}) but worse on the held-out ticks: z = {ticks.z:+.2f}"
     return True, f"better: {said}"
 

@@ -185,7 +185,7 @@ def test_an_operators_day(tmp_path, config):
         (["--tape", "nowhere.gz"], 1, "--tape nowhere.gz"),
         (["--config", "nowhere.toml"], 1, "nowhere.toml"),
         (["--episodes", "5"], 1, "episodes must be from 100"),
-        (["--level", "0.9"], 1, "level must be above 0 and below 0.5, got 0.9"),
+        (["--level", "0.9"], 1, "level must be at least 1e-15 and below 0.5, got 0.9"),
         (["--period", "month"], 2, "period"),
     ],
 )

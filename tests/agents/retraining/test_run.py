@@ -71,7 +71,7 @@ def test_the_first_one_is_champion_without_a_test(folder, recipe):
 def test_a_challenger_that_is_not_shown_to_be_better_changes_nothing(folder, recipe):
     folder.ask(recipe)
     before = folder.whole()
-    record = folder.ask(dataclasses.replace(recipe, level=1e-100), week=1)
+    record = folder.ask(dataclasses.replace(recipe, level=1e-12), week=1)
     assert (record.action, record.champion, record.previous) == ("kept", 1, 1)
     assert folder.whole() == before
     assert (folder.entry(2) / "model.onnx").read_bytes() != before
@@ -146,7 +146,7 @@ def test_a_dry_run_tells_and_touches_nothing(folder, recipe, models, snapshot, t
     ("changes", "message"),
     [
         ({"episodes": 99}, "episodes must be from 100 to 16,777,216, got 99"),
-        ({"level": 0.7}, "level must be above 0 and below 0.5"),
+        ({"level": 0.7}, "level must be at least 1e-15 and below 0.5"),
         (
             {"market": Market(params=PRESETS["mean-reverting"], source="mean-reverting")},
             "training_reward must be 'raw' in the configuration: prices can be predicted in mean-reverting",

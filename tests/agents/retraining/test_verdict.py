@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from agents.retraining.verdict import Paired, decide, judge, on_ticks, threshold_of
+from agents.retraining.verdict import Paired, decide, judge, on_ticks
 from hftgym import EnvParams
 from hftgym.evaluation import compare, evaluate
 from hftgym.policies import FixedSpreadPolicy, LinearSkewPolicy, Policy, RandomPolicy
@@ -32,7 +32,7 @@ def test_equals_are_promoted_at_the_stated_rate():
     j = {name: table.filter(table["policy"] == name)["price_free"].to_numpy() for name in players}
     blocks = (j["challenger"] - j["champion"]).reshape(-1, BLOCK)
     for level in (0.05, 0.01):
-        promoted = np.mean([decide(Paired.of(block), None, threshold_of(level))[0] for block in blocks])
+        promoted = np.mean([decide(Paired.of(block), None, level)[0] for block in blocks])
         error = math.sqrt(level * (1 - level) / len(blocks))
         assert promoted <= level + 4 * error
         if level == 0.05:  # and the test is not deaf
@@ -84,10 +84,10 @@ def paired(z):
 
 @pytest.mark.parametrize(
     ("z", "ticks", "better"),
-    [(2.4, None, True), (2.3, None, False), (math.nan, None, False), (5, -2.4, False), (5, -2.3, True), (1, 9, False)],
+    [(2.4, None, True), (2.33, None, False), (math.nan, None, False), (5, -2.4, False), (5, -2.3, True), (1, 9, False)],
 )
 def test_episodes_decide_and_ticks_may_veto(z, ticks, better):
-    assert decide(paired(z), None if ticks is None else paired(ticks), threshold_of(0.01))[0] is better
+    assert decide(paired(z), None if ticks is None else paired(ticks), 0.01)[0] is better
 
 
 def test_ticks_see_harm(tape):
@@ -103,8 +103,8 @@ def test_ticks_see_harm(tape):
     ("changes", "message"),
     [
         ({"episodes": 99}, "episodes must be at least 100"),
-        ({"level": 0.5}, "level must be above 0 and below 0.5, got 0.5"),
-        ({"level": 0.0}, "level must be above 0 and below 0.5, got 0.0"),
+        ({"level": 0.5}, "level must be at least 1e-15 and below 0.5, got 0.5"),
+        ({"level": 0.0}, "level must be at least 1e-15 and below 0.5, got 0.0"),
     ],
 )
 def test_a_test_that_means_nothing_is_refused(changes, message):
