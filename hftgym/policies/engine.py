@@ -1,4 +1,4 @@
-"""What computes a policy's net: onnxruntime, or anything else that offers the same two methods."""
+"""What computes a policy's net: onnxruntime, or anything else that offers the same methods."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +21,10 @@ class Engine(Protocol):
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         """Return the outputs for a batch of any size."""
         ...
+
+
+class BindingEngine(Engine, Protocol):
+    """One that can be bound to fixed buffers."""
 
     def bind(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]]) -> Callable[[], object]:
         """Return a function that computes one row from `inputs` into `outputs`, as often as it is called.

@@ -27,7 +27,7 @@ from hftgym.policies.artefact import (
 )
 from hftgym.policies.base import Policy, checked_observation
 from hftgym.policies.engine import Engine, OnnxruntimeEngine, open_session
-from hftgym.policies.row import RememberingRow, Row, starts_of, wrong_state
+from hftgym.policies.row import Decides, RememberingRow, Row, starts_of, wrong_state
 
 __all__ = [
     "BATCH_AXIS",
@@ -44,7 +44,7 @@ __all__ = [
     "seal",
 ]
 
-Backend = Literal["onnxruntime"]
+Backend = Literal["onnxruntime", "compiled"]
 
 
 class OnnxPolicy(Policy):
@@ -56,11 +56,13 @@ class OnnxPolicy(Policy):
     Args:
         path: The file.
         env_id: Refuse a policy of another environment; None accepts any.
-        backend: What computes the net.
+        backend: What computes the net: "compiled" makes C of it, compiles that once per machine, and checks it against
+            onnxruntime; where it cannot, it warns, and onnxruntime decides.
 
     Attributes:
         manifest: What the file says about itself: `env_id`, `params` (the market it was trained in), `seed`, `parity`
             and so on.
+        backend: What computes the net, after all.
         widths: What the policy remembers: name -> number of float32, in order; empty without a memory.
 
     Raises:
@@ -71,6 +73,7 @@ class OnnxPolicy(Policy):
 
     manifest: Mapping[str, Any]
     widths: Mapping[str, int]
+    backend: Backend
 
     def __init__(self, path: str | Path, *, env_id: str | None = None, backend: Backend = "onnxruntime") -> None:
         self._open(read_file(Path(path)), str(path), env_id, backend)
@@ -134,7 +137,7 @@ class OnnxPolicy(Policy):
             ValueError: The observation has another shape, or a feature is not finite.
             FloatingPointError: The net overflowed.
         """
-        return self._act(observation)
+        return self._row.act(observation)
 
     def reset(self) -> None:
         """Start an episode: what `act` remembers is forgotten."""
@@ -167,19 +170,27 @@ class OnnxPolicy(Policy):
         """Pass every gate, then bind the buffers of the fast path."""
         if backend not in get_args(Backend):
             raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
-        self._data, self._name, self._env_id, self._backend = data, name, env_id, backend
+        self._data, self._name, self._env_id, self._asked = data, name, env_id, backend
         check_seal(data, name)
         session = open_session(data, name)
         self.manifest = checked_manifest(session, name, env_id)
         self.widths = checked_widths(session, self.manifest, name)
-        self._use(OnnxruntimeEngine(session))
-        self._check_probes()
+        engine = OnnxruntimeEngine(session)
+        self._use(
+            engine, RememberingRow(engine, self.widths, name) if self.widths else Row(engine, name), "onnxruntime"
+        )
+        if backend == "compiled":
+            from hftgym.policies.compiled import compile_policy
 
-    def _use(self, engine: Engine) -> None:
-        """Let an engine compute the net from now on."""
-        self._engine = engine
-        self._row = RememberingRow(engine, self.widths, self._name) if self.widths else Row(engine, self._name)
-        self._act = self._row.act
+            if compiled := compile_policy(data, engine, widths=self.widths, name=name):
+                self._use(*compiled, "compiled")
+
+    def _use(self, engine: Engine, row: Decides, backend: Backend) -> None:
+        """Let an engine compute the net from now on, if it answers the probes as it should."""
+        self._engine, self._row, self.backend = engine, row, backend
+        # A method in between would take a tenth of a compiled decision.
+        vars(self)["act"] = row.act
+        self._check_probes()
 
     def _check_probes(self) -> None:
         """Run the observations in the manifest again and compare with what they gave when it was written."""
@@ -198,7 +209,7 @@ class OnnxPolicy(Policy):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the bytes, not the session: the copy passes every gate again."""
-        return _reopen, (type(self), self._data, self._name, self._env_id, self._backend)
+        return _reopen, (type(self), self._data, self._name, self._env_id, self._asked)
 
 
 def _reopen(cls: type[OnnxPolicy], data: bytes, name: str, env_id: str | None, backend: Backend) -> OnnxPolicy:

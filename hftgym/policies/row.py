@@ -1,20 +1,37 @@
 """One decision at a time, through fixed buffers: the shortest path from an observation to an action."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hftgym.observation import FEATURE_NAMES, N_FEATURES
 from hftgym.policies.artefact import N_ACTIONS
-from hftgym.policies.engine import Engine
+from hftgym.policies.engine import BindingEngine
 
 _FLOAT32 = np.dtype(np.float32)
 
 State = tuple[NDArray[np.float32], ...]
+
+
+class Decides(Protocol):
+    """Decides about one observation after the other; the methods are those of `Row` and `RememberingRow`."""
+
+    @property
+    def act(self) -> Callable[[Any], NDArray[np.float32]]:
+        """Return what returns the action of an observation, a view."""
+        ...
+
+    def predict(self, observation: Any, state: Any, start: Any, /) -> tuple[NDArray[np.float32], Any]:
+        """Return (action, new state), copies."""
+        ...
+
+    def reset(self) -> None:
+        """Start an episode."""
+        ...
 
 
 class Row:
@@ -25,7 +42,7 @@ class Row:
         name: What errors call the policy.
     """
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: BindingEngine, name: str) -> None:
         self._name = name
         observation, action = _buffer(N_FEATURES), _buffer(N_ACTIONS)
         self._observation, self._action = observation[0], action[0]
@@ -65,7 +82,7 @@ class RememberingRow:
         name: What errors call the policy.
     """
 
-    def __init__(self, engine: Engine, widths: Mapping[str, int], name: str) -> None:
+    def __init__(self, engine: BindingEngine, widths: Mapping[str, int], name: str) -> None:
         self._name, self._widths = name, widths
         self._slices = [slice(*ends) for ends in pairwise(accumulate(widths.values(), initial=0))]
         observation, action = _buffer(N_FEATURES), _buffer(N_ACTIONS)

@@ -259,5 +259,5 @@ def test_flips_and_cuts_are_refused(data):
 
 
 def test_there_is_no_other_backend(data):
-    with pytest.raises(ValueError, match="backend must be one of onnxruntime, got 'tpu'"):
+    with pytest.raises(ValueError, match="backend must be one of onnxruntime, compiled, got 'tpu'"):
         OnnxPolicy.from_bytes(data, backend="tpu")

@@ -38,7 +38,11 @@ def load_library(data: bytes, source: Callable[[], str]) -> ctypes.CDLL:
         BuildError: There is no compiler, or it failed, or its result cannot be loaded.
     """
     command, identity = _compiler()
-    parts = (data, *(path.read_bytes() for path in _sources()), *(text.encode() for text in (*command, identity, _cpu())))
+    parts = (
+        data,
+        *(path.read_bytes() for path in _sources()),
+        *(text.encode() for text in (*command, identity, _cpu())),
+    )
     key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
     folder = _cache_folder()
     if folder is None:
@@ -54,7 +58,9 @@ def _compiler() -> tuple[list[str], str]:
     for words in [shlex.split(named)] if named else [["cc"], ["gcc"], ["clang"]]:
         if words and shutil.which(words[0]):
             done = _run([*words, "--version"])
-            return [*words, *_FLAGS, *(_DARWIN if sys.platform == "darwin" else ())], done.stdout.decode(errors="replace")
+            return [*words, *_FLAGS, *(_DARWIN if sys.platform == "darwin" else ())], done.stdout.decode(
+                errors="replace"
+            )
     what = f"the C compiler CC={named!r} is not there" if named else "there is no C compiler"
     raise BuildError(f"{what}: install gcc or clang, or set CC")
 
@@ -79,7 +85,7 @@ def _run(command: list[str], text: bytes = b"") -> subprocess.CompletedProcess[b
 
 def _cache_folder() -> Path | None:
     """Return the folder of this user's libraries, or None where nothing can be written."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     folder = Path(base) / "hftgym" / "compiled"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
