@@ -81,7 +81,7 @@ def lstm(width=16, *, seed=0):
         *(node("Unsqueeze", [v, "first"], [f"{v}_1"]) for v in ("observation", "h_0", "c_0")),
         node("LSTM", ["observation_1", "w", "r", "b", "", "h_0_1", "c_0_1"], ["", "h_2", "c_2"], hidden_size=width),
         *(node("Squeeze", [f"{name}_2", "first"], [f"{name}_out"]) for name in "hc"),
-        node("Gemm", ["h_out", "out", "bias"], ["raw"], transB=1, alpha=2.0),
+        node("Gemm", ["h_out", "out", "bias"], ["raw"], transB=1, alpha=0.7),
         node("Clip", ["raw", "low", "high"], ["action"]),
     ]
     return policy_model(nodes, constants, {"h": width, "c": width})

@@ -95,8 +95,9 @@ def _write_move(program: Program, node: Any, opsets: Any) -> None:
     arrays = _evaluate(node, [places[n] if n in places else program.constants[n] for n in inputs], opsets)
     for name, array in zip(node.output, arrays, strict=True):
         result = program.new(name, array.shape, values[0].kind)
-        for at, start, count in _runs(array.ravel()):
-            source = int(np.searchsorted(ends, start, side="right")) - 1
+        sources = np.searchsorted(ends, array.ravel(), side="right") - 1
+        for at, start, count in _runs(array.ravel(), sources):
+            source = sources[at]
             what = f"{values[source].c_name} + {start - ends[source]}, {count} * sizeof *{result.c_name}"
             program.line(f"memcpy({result.c_name} + {at}, {what});")
 
@@ -203,6 +204,8 @@ def _weights(program: Program, name: str) -> NDArray[np.float32]:
 
 def _evaluate(node: Any, arrays: list[NDArray[Any]], opsets: Any) -> list[NDArray[Any]]:
     """Return what ONNX's reference implementation makes of a node and its inputs."""
+    if node.op_type == "DequantizeLinear":  # which it does not have for every opset
+        return [_dequantized(*arrays, **{a.name: _attribute(a) for a in node.attribute})]
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
@@ -219,6 +222,17 @@ def _evaluate(node: Any, arrays: list[NDArray[Any]], opsets: Any) -> list[NDArra
         raise NotCoveredError(f"the op {node.op_type}: {error}") from error
 
 
+def _dequantized(
+    numbers: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | int = 0, *, axis: int = 1, block_size: int = 0
+) -> NDArray[np.float32]:
+    """Return (numbers - zero) * scale, with one scale and one zero for all or for each place along the axis."""
+    if scale.ndim > 1 or block_size:
+        raise NotCoveredError("DequantizeLinear in blocks")
+    along = [-1 if place == axis % max(numbers.ndim, 1) else 1 for place in range(numbers.ndim)]
+    scale, zero = (np.asarray(x).reshape(along if np.ndim(x) else ()) for x in (scale, zero))
+    return ((numbers.astype(np.int32) - zero.astype(np.int32)) * scale).astype(np.float32)
+
+
 def _attribute(attribute: Any) -> Any:
     from onnx import helper
 
@@ -226,7 +240,8 @@ def _attribute(attribute: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _runs(places: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """Return (at, from, count) of every stretch of consecutive places."""
-    ends = [*(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), places.size] if places.size else []
+def _runs(places: NDArray[np.int64], sources: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Return (at, from, count) of every stretch of consecutive places in one source."""
+    breaks = np.flatnonzero((np.diff(places) != 1) | (np.diff(sources) != 0)) + 1
+    ends = [*breaks.tolist(), places.size] if places.size else []
     return [(at, int(places[at]), end - at) for at, end in zip([0, *ends], ends, strict=False)]
