@@ -88,7 +88,8 @@ class RememberingRow:
         observation, action = _buffer(N_FEATURES), _buffer(N_ACTIONS)
         # Two memories take turns in `act`; `predict` reads the third and writes the fourth.
         memories = [_buffer(sum(widths.values())) for _ in range(4)]
-        self._ping, self._pong, self._given, self._taken = (memory[0] for memory in memories)
+        self._ping, self._pong, given_memory, self._taken = (memory[0] for memory in memories)
+        self._given = [given_memory[part] for part in self._slices]
         self._finite = np.ones(self._ping.size, dtype=np.bool_)
         self._all_finite = self._finite.tobytes()
         own, given = np.ones((2, 1, 1), dtype=np.bool_)
@@ -126,10 +127,10 @@ class RememberingRow:
         if state is not None:
             if type(state) is not tuple or len(state) != len(self._slices):
                 raise wrong_state(self._widths, state)
-            for part, value in zip(self._slices, state, strict=True):
-                if type(value) is not np.ndarray or value.shape != (part.stop - part.start,):
+            for part, value in zip(self._given, state, strict=True):
+                if type(value) is not np.ndarray or value.shape != part.shape:
                     raise wrong_state(self._widths, state)
-                self._given[part] = value
+                part[:] = value
         self._run_given()
         self._check(self._taken)
         taken = self._taken.copy()

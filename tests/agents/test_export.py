@@ -51,7 +51,7 @@ def test_the_manifest_says_where_the_policy_comes_from(tiny, exported):
     assert manifest["feature_names"] == list(FEATURE_NAMES)
     assert EnvParams.from_dict(manifest["params"]) == tiny.params
     assert (manifest["algo"], manifest["seed"], manifest["timesteps"]) == ("PPO", 0, 0)
-    assert set(manifest["versions"]) == {"hftgym", "sb3", "torch", "onnx", "numpy"}
+    assert set(manifest["versions"]) == {"hftgym", "sb3", "sb3_contrib", "torch", "onnx", "numpy"}
     assert manifest["config_sha256"] == hashlib.sha256(tiny.to_toml().encode()).hexdigest()
     assert np.shape(manifest["probes"]["observations"]) == (16, 8)
     assert (manifest["action"]["low"], manifest["action"]["high"]) == (-1.0, 1.0)
@@ -94,9 +94,9 @@ def test_another_architecture_is_refused(tiny, tmp_path, changes, message):
 def test_a_graph_that_acts_differently_is_refused(model_zip, tmp_path, monkeypatch):
     build = module.build_graph
 
-    def off_by_a_little(layers, space):
-        (weights, bias), *rest = layers
-        return build([(weights, bias + np.float32(1e-3)), *rest], space)
+    def off_by_a_little(net, space):
+        (weights, bias), *rest = net.layers
+        return build(dataclasses.replace(net, layers=[(weights, bias + np.float32(1e-3)), *rest]), space)
 
     monkeypatch.setattr(module, "build_graph", off_by_a_little)
     refused(tmp_path, "does not act like the model")
@@ -106,12 +106,12 @@ def test_a_difference_that_the_probes_do_not_see_is_found(model, model_zip, tmp_
     origin = np.zeros((16, 8), dtype=np.float32)
     actions, _ = model.predict(origin, deterministic=True)
     probes = {"observations": origin.tolist(), "actions": actions.tolist()}
-    monkeypatch.setattr(module, "_probes", lambda *_: probes)
+    monkeypatch.setattr(module, "probes_of", lambda _: probes)
     build = module.build_graph
 
-    def different_away_from_the_origin(layers, space):
-        (weights, bias), *rest = layers
-        return build([(weights * np.float32(1.0001), bias), *rest], space)
+    def different_away_from_the_origin(net, space):
+        (weights, bias), *rest = net.layers
+        return build(dataclasses.replace(net, layers=[(weights * np.float32(1.0001), bias), *rest]), space)
 
     monkeypatch.setattr(module, "build_graph", different_away_from_the_origin)
     refused(tmp_path, r"an action is off by .*, at most 1e-05 is allowed over 10,000 observations")
