@@ -154,9 +154,12 @@ def test_the_command(model_zip):
         script = [sys.executable, str(ROOT / "scripts" / "export.py")]
         return subprocess.run([*script, *words], capture_output=True, text=True, cwd=model_zip.parent)
 
-    done = run(str(model_zip.parent))
+    done = run(str(model_zip.parent), "--episodes", "3", "--calls", "400")
     assert done.returncode == 0, done.stderr
-    for word in ("model.onnx", "bytes", "10,000 observations", "median"):
+    for word in ("model.onnx", "bytes", "smaller", "J less the model's", "p99.9", "float32", "int8", "compiled act"):
         assert word in done.stdout
+    written = {path.name for path in model_zip.parent.iterdir()} - {"model.zip"}
+    assert written in ({"model.onnx", "latency.png"}, {"model.onnx", "model.int8.onnx", "latency.png"})
+    assert ("not written: int8" in done.stdout) == ("model.int8.onnx" not in written)
     failed = run("nowhere")
     assert (failed.returncode, failed.stderr[:7]) == (1, "error: ")

@@ -6,7 +6,8 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from hftgym import FEATURE_NAMES, OBS_VERSION
+from hftgym import FEATURE_NAMES, FEATURES, OBS_VERSION
+from hftgym.policies import OnnxPolicy
 from hftgym.policies.onnx import FORMAT, seal
 
 _START = helper.make_tensor_value_info("episode_start", TensorProto.BOOL, ["batch", 1])
@@ -85,3 +86,31 @@ def lstm(width=16, *, seed=0):
         node("Clip", ["raw", "low", "high"], ["action"]),
     ]
     return policy_model(nodes, constants, {"h": width, "c": width})
+
+
+_ONE = {"one": np.float32([1, 2, 3, 4, 5, 6, 7, 8]), "low": np.float32(-1), "high": np.float32(1)}
+_TWO = {"pick": np.random.default_rng(2).normal(0, 0.6, size=(8, 2)).astype(np.float32)}
+_END = [
+    helper.make_node("MatMul", ["y", "pick"], ["raw"]),
+    helper.make_node("Clip", ["raw", "low", "high"], ["action"]),
+]
+_INDEX = {name: np.array(value) for name, value in {"i0": [0], "i1": [1], "i2": [2], "i8": [8], "n1": [-1]}.items()}
+_MATRIX = {"m": np.random.default_rng(3).normal(0, 0.5, size=(1, 8)).astype(np.float32)}
+
+
+def small(*nodes, **constants):
+    """Return a model of nodes from "observation" to "y", both (batch, 8), and "y" mixed into two actions."""
+    return policy_model([*nodes, *_END], _ONE | _TWO | _INDEX | _MATRIX | constants)
+
+
+def both(data):
+    """Return the policy of a file by onnxruntime, and compiled."""
+    policies = [OnnxPolicy.from_bytes(data, backend=backend) for backend in ("onnxruntime", "compiled")]
+    assert [policy.backend for policy in policies] == ["onnxruntime", "compiled"]
+    return policies
+
+
+def box(*shape, seed=3):
+    """Return observations from all over their box, float32 (*shape, 8)."""
+    low, high = [f.low for f in FEATURES], [f.high for f in FEATURES]
+    return np.random.default_rng(seed).uniform(low, high, size=(*shape, 8)).astype(np.float32)
