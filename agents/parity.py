@@ -44,12 +44,12 @@ class Story:
 def story_of(model: BaseAlgorithm, params: EnvParams, env_id: str, *, widths: dict[str, int]) -> Story:
     """Let a model play, and return what it saw and did: 10,000 observations or more.
 
-    With a memory: two horizons of staggered lanes, so that each of them has a whole episode, begun by the mask over the
-    memory of another one. Without: 10,000 single ticks, from episodes and, a fifth, from the whole box.
+    With a memory: more than two horizons of staggered lanes, so that each has a whole episode, begun by the mask over
+    the memory of another one. Without: 10,000 single ticks, from episodes and, a fifth, from the whole box.
     """
     if widths:
         lanes = -(-N_COMPARED // params.horizon)
-        return _played(model, params, env_id, lanes=lanes, ticks=2 * params.horizon, widths=widths)
+        return _played(model, params, env_id, lanes=lanes, ticks=2 * params.horizon + N_PROBES, widths=widths)
     lanes = 64
     played = _played(model, params, env_id, lanes=lanes, ticks=-(-(N_COMPARED - _N_UNIFORM) // lanes), widths=widths)
     uniform = np.random.default_rng(0).uniform(_LOW, _HIGH, size=(_N_UNIFORM, N_FEATURES)).astype(np.float32)
@@ -59,12 +59,16 @@ def story_of(model: BaseAlgorithm, params: EnvParams, env_id: str, *, widths: di
 
 
 def probes_of(story: Story) -> dict[str, list[list[float]]]:
-    """Return 16 observations with the model's actions: from all over, or the first ones of one episode."""
+    """Return 16 observations with the model's actions: from all over, or the first ones of one episode.
+
+    An episode that is shorter than 16 ticks gives as many as it has.
+    """
     places = np.linspace(0, len(story.starts) - 1, N_PROBES).astype(int)
     lane = 0
     if story.states:
-        lane = int(np.argmax(story.starts[1:-N_PROBES].any(axis=0)))
-        places = np.arange(N_PROBES) + 1 + int(np.argmax(story.starts[1:, lane]))
+        lane = int(np.argmax(story.starts[1:].sum(axis=0)))
+        first, *later = (np.flatnonzero(story.starts[1:, lane]) + 1).tolist()
+        places = np.arange(first, min(first + N_PROBES, *later, len(story.starts)))
     return {
         "observations": story.observations[places, lane].tolist(),
         "actions": story.actions[places, lane].tolist(),
@@ -73,7 +77,8 @@ def probes_of(story: Story) -> dict[str, list[list[float]]]:
 
 def largest_difference(policy: OnnxPolicy, story: Story) -> float:
     """Return the largest difference between the file's answers, in a batch and one by one, and the model's."""
-    return max(max(_differences_in_batch(policy, story)), max(_differences_one_by_one(policy, story)))
+    # numpy's maximum, which does not lose a NaN.
+    return float(np.max([*_differences_in_batch(policy, story), *_differences_one_by_one(policy, story)]))
 
 
 def _differences_in_batch(policy: OnnxPolicy, story: Story) -> Iterator[float]:
