@@ -134,6 +134,20 @@ def test_a_state_of_another_form_is_refused(memory):
             policy.predict(row, wrong)
 
 
+def test_episode_start_is_a_truth_value_or_an_array_with_one(memory):
+    reference, policy = both(memory)
+    row, state = box(1)[0], policy.predict(box(1, seed=4)[0])[1]
+    fresh, going_on = policy.predict(row)[0], policy.predict(row, state)[0]
+    assert np.abs(fresh - going_on).max() > 1e-3
+    for start in (True, np.True_, np.array([True]), np.array(True), [True]):
+        np.testing.assert_array_equal(policy.predict(row, state, start)[0], fresh)
+    for start in (None, False, np.False_, np.array([False]), np.array(False)):
+        np.testing.assert_array_equal(policy.predict(row, state, start)[0], going_on)
+    for one in (reference, policy):
+        with pytest.raises(ValueError, match=r"episode_start must have the shape \(1,\), got \(2,\)"):
+            one.predict(row, state, np.array([True, False]))
+
+
 @pytest.mark.parametrize("duplicate", [lambda p: pickle.loads(pickle.dumps(p)), copy.deepcopy], ids=["pickle", "copy"])
 def test_two_policies_of_one_library_share_nothing(memory, duplicate):
     _, original = both(memory)

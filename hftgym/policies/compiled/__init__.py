@@ -88,20 +88,20 @@ class CompiledRow:
         library: From `load_library`.
         widths: Of every memory, by name, in order.
         name: What errors call the policy.
-
     """
 
     def __init__(self, library: ctypes.CDLL, widths: Mapping[str, int], name: str) -> None:
         self._name, self._widths = name, widths
-        self._slices = [slice(*ends) for ends in pairwise(accumulate(widths.values(), initial=0))]
+        slices = [slice(*ends) for ends in pairwise(accumulate(widths.values(), initial=0))]
         size = sum(widths.values())
         # binding.h's struct row: action, start and three bytes more, four memories.
         memory = np.zeros(_START + 4 + 16 * max(size, 1), dtype=np.uint8)
         self._action, self._start = memory[:_START].view(np.float32), memory[_START : _START + 1]
-        self._taken = memory[_START + 4 :].view(np.float32)[3 * size : 4 * size]
+        taken = memory[_START + 4 :].view(np.float32)[3 * size : 4 * size]
+        self._taken = [taken[part] for part in slices]
         self._nothing = tuple(np.zeros(width, dtype=np.float32) for width in widths.values())
         # binding.h's `self`. It holds all that the C function points to for as long as the function lives.
-        holder = (memory.ctypes.data, self._action, as_observation, self._as_state, self._refuse)
+        holder = (memory.ctypes.data, self._action, as_observation, self._as_state, _as_start, self._refuse)
         self._act, self._step = (_built_in(library, method, holder) for method in ("act_method", "step_method"))
         self.reset()
 
@@ -116,12 +116,11 @@ class CompiledRow:
 
     def predict(self, observation: Any, state: Any, start: Any) -> tuple[NDArray[np.float32], Any]:
         """Return (action, new state), copies; the memory of `act` is left alone."""
-        if not self._slices:
+        if not self._taken:
             return self._act(observation).copy(), state
-        begins = state is None or (start is not None and bool(starts_of(start, 1)[0]))
+        begins = True if state is None else start
         action = self._step(observation, self._nothing if state is None else state, begins)
-        taken = self._taken.copy()
-        return action.copy(), tuple([taken[part] for part in self._slices])
+        return action.copy(), tuple([part.copy() for part in self._taken])
 
     def _as_state(self, state: Any) -> State:
         """Return the caller's state as float32 arrays, or raise a ValueError."""
@@ -138,6 +137,11 @@ class CompiledRow:
         if not np.isfinite(self._action).all():
             raise overflow(self._name, observation, self._action)
         raise FloatingPointError(f"{self._name}: the net's new memory is not finite")
+
+
+def _as_start(start: Any) -> bool:
+    """Return `episode_start` of one observation, or raise a ValueError."""
+    return bool(starts_of(start, 1)[0])
 
 
 def _built_in(library: ctypes.CDLL, method: str, holder: tuple[Any, ...]) -> Any:

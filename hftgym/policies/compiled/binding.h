@@ -1,7 +1,7 @@
 /* The door from Python to `net`: no Python.h is needed, because all of this is in CPython's stable ABI (3.11).
 
-One policy's `self` is the tuple (address of its struct row, action, convert, convert_state, refuse): the view of
-row.action that is returned, and functions that make float32 arrays of unusual input or raise what is wrong. */
+One policy's `self` is the tuple (address of its struct row, action, convert, convert_state, convert_start, refuse): the
+view of row.action that is returned, and functions that make sense of unusual input or raise what is wrong. */
 
 typedef struct _object PyObject;
 typedef struct {
@@ -31,7 +31,7 @@ PyObject *PyObject_CallFunctionObjArgs(PyObject *, ...);
 void Py_IncRef(PyObject *);
 void Py_DecRef(PyObject *);
 
-enum { ROW, ACTION, CONVERT, CONVERT_STATE, REFUSE };
+enum { ROW, ACTION, CONVERT, CONVERT_STATE, CONVERT_START, REFUSE };
 
 /* What one policy writes to. Two memories take turns in `act`; `step` reads the third and writes the fourth. */
 struct row {
@@ -129,7 +129,15 @@ static PyObject *step(PyObject *self, PyObject *const *arguments, ptrdiff_t coun
         take_state(converted, row->memory[2]);
         Py_DecRef(converted);
     }
-    row->given_start = PyObject_IsTrue(arguments[2]) == 1;
+    int start = PyObject_IsTrue(arguments[2]); /* of None, a truth value, or an array with one */
+    if (start < 0) {
+        PyErr_Clear();
+        PyObject *converted = ask(self, CONVERT_START, arguments[2]);
+        if (!converted) return NULL;
+        start = PyObject_IsTrue(converted);
+        Py_DecRef(converted);
+    }
+    row->given_start = start;
     if (!decide(row, copy, &row->given_start, 2, 3)) return ask(self, REFUSE, arguments[0]);
     PyObject *action = PyTuple_GetItem(self, ACTION);
     Py_IncRef(action);
