@@ -19,7 +19,7 @@ from agents.run_folder import write_atomic
 from hftgym import FEATURE_NAMES, OBS_VERSION, EnvParams
 from hftgym.policies.onnx import FORMAT, ModelFileError, OnnxPolicy, seal
 
-__all__ = ["TOLERANCE", "ExportError", "export"]
+__all__ = ["TOLERANCE", "ExportError", "export", "sealed_file"]
 
 # Largest difference of an action, in action units, between the file and the model.
 TOLERANCE = 1e-5
@@ -59,8 +59,8 @@ def export(
         story = story_of(model, EnvParams.from_dict(origin["params"]), origin["env_id"], widths=net.widths)
     manifest = origin | {"state": net.widths, "probes": probes_of(story)}
     manifest["parity"] = {"max_abs": 0.0, "n": story.size, "tolerance": TOLERANCE}
-    manifest["parity"]["max_abs"] = _parity(_file(graph, manifest), story)
-    data = _file(graph, manifest)
+    manifest["parity"]["max_abs"] = _parity(sealed_file(graph, manifest), story)
+    data = sealed_file(graph, manifest)
     OnnxPolicy.from_bytes(data, name=str(out_path), env_id=origin["env_id"])
     write_atomic(out_path, data)
     return manifest
@@ -121,9 +121,10 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _file(graph: onnx.ModelProto, manifest: dict[str, Any]) -> bytes:
+def sealed_file(graph: onnx.ModelProto, manifest: dict[str, Any]) -> bytes:
     """Return the bytes of the file, manifest and hash included."""
-    onnx.helper.set_model_props(graph, {"manifest": json.dumps(manifest)})
+    # No blanks: the manifest is a good part of a small file.
+    onnx.helper.set_model_props(graph, {"manifest": json.dumps(manifest, separators=(",", ":"))})
     onnx.checker.check_model(graph)
     return seal(graph.SerializeToString(deterministic=True))
 

@@ -1,6 +1,6 @@
 """Does the file act like the model? Both see the same observations, and everything they return is compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,9 +70,14 @@ def probes_of(story: Story) -> dict[str, list[list[float]]]:
         first, *later = (np.flatnonzero(story.starts[1:, lane]) + 1).tolist()
         places = np.arange(first, min(first + N_PROBES, *later, len(story.starts)))
     return {
-        "observations": story.observations[places, lane].tolist(),
-        "actions": story.actions[places, lane].tolist(),
+        "observations": short(story.observations[places, lane]),
+        "actions": short(story.actions[places, lane]),
     }
+
+
+def short(array: Iterable[NDArray[np.float32]]) -> list[list[float]]:
+    """Return float32 numbers with as many digits as it takes to tell them apart."""
+    return [[float(str(number)) for number in row] for row in array]
 
 
 def largest_difference(policy: OnnxPolicy, story: Story) -> float:

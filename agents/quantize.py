@@ -7,8 +7,7 @@ compared. int8 makes a file smaller, not a decision faster.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -19,14 +18,15 @@ import onnx
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from agents.export import ExportError
+from agents.export import ExportError, sealed_file
+from agents.parity import short
 from agents.quantize_graph import Scheme, quantized
 from agents.run_folder import write_atomic
 from hftgym import FEATURES, EnvParams
 from hftgym.evaluation import compare, evaluate
 from hftgym.observation import N_FEATURES
 from hftgym.policies.engine import OnnxruntimeEngine, open_session
-from hftgym.policies.onnx import INPUT, START, ModelFileError, OnnxPolicy, seal
+from hftgym.policies.onnx import INPUT, START, ModelFileError, OnnxPolicy
 
 __all__ = [
     "ACTION_TOLERANCE",
@@ -223,12 +223,5 @@ def _file(model: onnx.ModelProto, manifest: dict[str, Any], widths: Mapping[str,
         start = [np.array([[t == 0]])] if widths else []
         action, *memories = engine.run([observation[None], *start, *memories])
         actions.append(action[0])
-    probes = {"observations": _short(observations), "actions": _short(actions)}
-    onnx.helper.set_model_props(model, {"manifest": json.dumps(manifest | {"probes": probes}, separators=(",", ":"))})
-    onnx.checker.check_model(model)
-    return seal(model.SerializeToString(deterministic=True))
-
-
-def _short(array: Iterable[NDArray[np.float32]]) -> list[list[float]]:
-    """Return float32 numbers with as many digits as tell them apart."""
-    return [[float(str(number)) for number in row] for row in array]
+    probes = {"observations": short(observations), "actions": short(actions)}
+    return sealed_file(model, manifest | {"probes": probes})
