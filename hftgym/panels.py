@@ -129,7 +129,7 @@ def latencies(axes: Axes, times: Mapping[str, LatencyMonitor], colors: Mapping[s
         for value, mark in zip(found, ("o", "D", "|"), strict=True):
             axes.plot(value, base + 0.12, mark, color=theme.ink, markersize=5, zorder=4)
         for column, value in enumerate(found):
-            x = 1.075 + 0.085 * column
+            x = 1.075 + 0.075 * column
             axes.text(
                 x, place, duration(value * 1e3), transform=beside, color=theme.ink, ha="right", va="center", **font(9)
             )

@@ -8,7 +8,7 @@ import pytest
 
 from agents import quantize as module
 from agents.quantize import ACTION_TOLERANCE, ExportError, candidate, difference, quantize
-from agents.quantize_graph import int8
+from agents.quantize_graph import int8, rounded_together
 from agents.run_folder import RunError
 from hftgym.policies import OnnxPolicy
 from hftgym.policies.onnx import ModelFileError, seal
@@ -149,3 +149,26 @@ def test_every_byte_flipped_and_every_cut_is_refused(source):
         for size in generator.integers(len(data), size=3_000).tolist():
             with pytest.raises(ModelFileError):
                 OnnxPolicy.from_bytes(data[:size])
+
+
+def test_rounding_together_keeps_the_sums_that_the_layer_computes():
+    generator = np.random.default_rng(0)
+    weights, bias = generator.normal(size=(12, 20)).astype(np.float32), generator.normal(size=12).astype(np.float32)
+    seen = (generator.normal(size=(400, 5)) @ generator.normal(size=(5, 20)) + 0.3).astype(np.float32)  # correlated
+    nearest, scales = int8(weights, 0)
+    numbers, begun = rounded_together(weights, bias, scales, seen)
+    assert np.abs(numbers.astype(int) - nearest).max() >= 1
+
+    def worst(n, b, x):
+        return np.abs((x @ (n * scales[:, None]).T + b) - (x @ weights.T + bias)).max()
+
+    assert worst(numbers, begun, seen) < 0.5 * worst(nearest, bias, seen)
+    assert worst(numbers, begun, generator.uniform(-1, 1, size=(400, 20))) < 0.2  # elsewhere it is still the layer
+
+
+def test_inputs_that_never_vary_do_no_harm():
+    weights, bias = np.float32([[1.0, -0.3, 0.7]]), np.float32([0.25])
+    for seen in (np.zeros((50, 3), np.float32), np.ones((50, 3), np.float32)):
+        numbers, begun = rounded_together(weights, bias, np.float32([1 / 127]), seen)
+        assert np.isfinite(begun).all()
+        np.testing.assert_allclose(seen @ (numbers / 127.0).T + begun, seen @ weights.T + bias, atol=0.01)
