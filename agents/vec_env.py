@@ -116,7 +116,7 @@ class NativeVecEnv(VecEnv):
         self._count(rewards, tick)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for i in ended.tolist():
-            infos[i] = self._ending(i, info["final_obs"][i], bool(truncated[i] and not terminated[i]))
+            infos[i] = self._ending(i, info["final_obs"][i], bool(truncated[i]))
             self._averages[i] = 0.0
         if self.training_reward == "martingale_free":
             rewards = rewards - tick("inventory_pnl")

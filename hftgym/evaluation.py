@@ -23,6 +23,8 @@ from hftgym.tables import print_table
 __all__ = ["Exact", "compare", "evaluate", "exact", "play", "print_table", "summarize", "tabulate"]
 
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
+# Standard errors that no sample of the right market is away from its mean.
+_CONTRADICTION = 8.0
 
 
 class Exact(NamedTuple):
@@ -124,7 +126,8 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
 
     Returns:
         The columns policy, episodes, `{figure}_{mean,se,low,high,std}` for every figure, j_optimal, j_constant,
-        j_share (J / J*) and gap_closed with _se, _low and _high, null where the truth is not known.
+        j_share (J / J*, from the same J as the gap) and gap_closed with _se, _low and _high, null where the truth is
+        not known or there is nothing to earn or to close, and unknown_because, which says why it is not known.
 
     Raises:
         ValueError: The table is not one of `evaluate`'s, a policy has fewer than 2 episodes, or there is no policy
@@ -144,11 +147,14 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
     summary = table.group_by("policy", maintain_order=True).agg(pl.len().cast(pl.Int64).alias("episodes"), *moments)
     for figure in (*FIGURES, "value"):
         summary = _with_interval(summary, figure)
+    unknown = None if truth is not None else why_unknown(params)
+    summary = summary.with_columns(pl.lit(unknown, dtype=pl.String).alias("unknown_because"))
     return _with_gap(summary, truth).select(
         "policy",
         "episodes",
         *(f"{figure}_{name}" for figure in FIGURES for name in ("mean", "se", "low", "high", "std")),
         *("j_optimal", "j_constant", "j_share", "gap_closed", "gap_closed_se", "gap_closed_low", "gap_closed_high"),
+        "unknown_because",
     )
 
 
@@ -175,11 +181,11 @@ def compare(
         raise ValueError(f"baseline must be one of {', '.join(names)}, got {baseline!r}")
     if wrong := [figure for figure in figures if figure not in FIGURES]:
         raise ValueError(f"figures must be among {', '.join(FIGURES)}, got {wrong[0]!r}")
+    if not table.height == table.n_unique(["policy", "seed"]) == table.n_unique("seed") * len(names):
+        raise ValueError("every policy must have been played on the same seeds, once each")
     reference = table.filter(pl.col("policy") == baseline).select("seed", *figures)
     others = table.filter(pl.col("policy") != baseline)
     pairs = others.join(reference, on="seed", how="inner", suffix="_baseline", maintain_order="left")
-    if pairs.height != others.height or others.height != reference.height * (len(names) - 1):
-        raise ValueError("every policy must have been played on the same seeds, once each")
     rows = [
         pairs.group_by("policy", maintain_order=True).agg(
             pl.lit(baseline).alias("baseline"),
@@ -207,9 +213,24 @@ def exact(params: EnvParams | None = None) -> Exact | None:
 
     market = as_params(params)
     try:
-        return Exact(OptimalPolicy(market).optimum, recursion.best_constant(recursion.unseen(market))[1])
+        # Showing no quote is a constant quote too.
+        constant = max(0.0, recursion.best_constant(recursion.unseen(market))[1])
+        return Exact(OptimalPolicy(market).optimum, constant)
     except ValueError:  # it says so of every market that it does not cover
         return None
+
+
+def why_unknown(params: EnvParams | None) -> str:
+    """Return the sentence that says why `exact` knows nothing of a market; None is a market that was not given."""
+    from hftgym.policies import OptimalPolicy
+
+    if params is None:
+        return "no market was given"
+    try:
+        OptimalPolicy(params)
+    except ValueError as error:
+        return str(error)
+    return "no quote that never changes can be valued in it"
 
 
 def quantile(freedom: int) -> float:
@@ -257,7 +278,19 @@ def _with_luck_removed(table: pl.DataFrame, optimal: str | None, truth: Exact | 
     joined = table.join(lucks, on="seed", how="left", maintain_order="left")
     if joined.height != table.height or joined["luck"].null_count():
         raise ValueError(f"optimal must be a policy that was played once on every seed of the table, got {optimal!r}")
+    _check_truth(lucks["luck"], truth)
     return joined.with_columns((pl.col("value") - pl.col("luck")).alias("value"))
+
+
+def _check_truth(luck: pl.Series, truth: Exact) -> None:
+    """Raise if what the optimum earned contradicts what it is known to earn on average."""
+    values = luck.to_numpy()
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
+    if error > 0 and abs(mean) > _CONTRADICTION * error:
+        raise ValueError(
+            f"the optimum's J must be {truth.optimum:.3f} on average in this market, got {truth.optimum + mean:.3f} "
+            f"with a standard error of {error:.2g}: the table or the policy is of another market"
+        )
 
 
 def _with_gap(summary: pl.DataFrame, truth: Exact | None) -> pl.DataFrame:
@@ -269,7 +302,7 @@ def _with_gap(summary: pl.DataFrame, truth: Exact | None) -> pl.DataFrame:
     gap = pl.col("j_optimal") - pl.col("j_constant")
     gap = pl.when(gap > 0).then(gap)  # where a constant quote is the optimum there is no gap to close
     return summary.with_columns(
-        (pl.col("value_mean") / pl.col("j_optimal")).alias("j_share"),
+        pl.when(pl.col("j_optimal") > 0).then(pl.col("value_mean") / pl.col("j_optimal")).alias("j_share"),
         (pl.col("value_se") / gap).alias("gap_closed_se"),
         *(
             ((pl.col(f"value_{moment}") - pl.col("j_constant")) / gap).alias(f"gap_closed{suffix}")

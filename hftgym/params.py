@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
+from hftgym.extremes import farthest_move
+
 PriceModel = Literal["geometric", "arithmetic"]
 PriceSteps = Literal["gaussian", "binary"]
 FillModel = Literal["poisson", "linear"]
@@ -79,6 +81,8 @@ _NEEDS: Mapping[str, str] = MappingProxyType(
 )
 # Box-Muller on 32-bit words cannot return more than sqrt(2 ln 2^33).
 _LARGEST_NORMAL = 6.77
+# A price of 100 at the start stays within 1e-128 to 1e132.
+_LARGEST_LOG_MOVE = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,7 +216,7 @@ class EnvParams:
         if not isinstance(self.symbol, str):
             raise TypeError(f"symbol must be a string, got {self.symbol!r}")
         for name, choice in _CHOICES.items():
-            if getattr(self, name) not in get_args(choice):
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in get_args(choice):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(choice))}, got {getattr(self, name)!r}")
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
@@ -242,12 +246,29 @@ class EnvParams:
                 'risk_aversion must be above 0 if and only if reward is "cara", got '
                 f"risk_aversion={self.risk_aversion} with reward={self.reward!r}"
             )
-        largest_move = self.volatility * (1 + self.microstructure_noise) * _LARGEST_NORMAL
-        if self.price_model == "geometric" and largest_move >= 1:
+        if max(-self.offset_low, self.offset_high) * self.spread / 2 >= 1:
             raise ValueError(
-                "volatility * (1 + microstructure_noise) must be below "
-                f"{1 / _LARGEST_NORMAL:.4f} so that no price can become negative, got "
-                f"volatility={self.volatility}, microstructure_noise={self.microstructure_noise}"
+                f"offset_low and offset_high must be within {2 / self.spread:g} (2 / spread) half-spreads, so that "
+                f"every quote has a price above 0, got {self.offset_low} and {self.offset_high} with "
+                f"spread={self.spread}"
+            )
+        if self.price_model == "geometric":
+            self._check_growth()
+
+    def _check_growth(self) -> None:
+        """Raise if a geometric price could turn negative in one tick, or leave the range of float64 in an episode."""
+        largest_move = self.volatility * (1 + self.microstructure_noise) * max(1.0, self.regime_volatility)
+        if largest_move * _LARGEST_NORMAL >= 1:
+            raise ValueError(
+                "volatility * (1 + microstructure_noise), times regime_volatility if that is larger than 1, must be "
+                f"below {1 / _LARGEST_NORMAL:.4f} so that no price can become negative, got volatility="
+                f"{self.volatility}, microstructure_noise={self.microstructure_noise}, "
+                f"regime_volatility={self.regime_volatility}"
+            )
+        if (move := farthest_move(self)) > _LARGEST_LOG_MOVE:
+            raise ValueError(
+                f"the price could move by a factor of e^{move:.3g} in an episode, and e^{_LARGEST_LOG_MOVE:.0f} is the "
+                f"most: lower the drifts, the volatilities or their persistence, the jumps, or horizon={self.horizon}"
             )
 
     @property
@@ -331,6 +352,8 @@ def _checked_number(name: str, value: Any) -> float | int:
         number = float(value) if not isinstance(value, (bool, str, bytes)) else None
     except (TypeError, ValueError):
         number = None
+    except OverflowError:  # an integer beyond every float
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got an integer beyond 1e308") from None
     if number is None or (integer and math.isfinite(number) and number != int(number)):
         raise TypeError(f"{name} must be {'an integer' if integer else 'a number'}, got {value!r}")
     if not math.isfinite(number):

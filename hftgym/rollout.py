@@ -39,7 +39,8 @@ class Figures:
     Attributes:
         j: Sum of rewards: the criterion; pnl - penalty unless the market has another reward.
         pnl: Equity at the end less equity at the start.
-        price_free: j less `inventory_pnl`. On a martingale it has the same expectation and a far smaller variance.
+        price_free: j less `inventory_pnl` where the reward is the PnL, and j itself where it is another one. On a
+            martingale it has the same expectation and a far smaller variance.
         spread_capture: Distance from the mid, summed over the fills.
         inventory_pnl: Inventory times the move of the mid, summed over the ticks.
         fees: Fees paid.
@@ -217,7 +218,7 @@ class _Totals:
         self.running = np.ones(count, dtype=bool)
         self.pnl, self.inventory = np.zeros(count), np.zeros(count)
         self._equity, self._mid = info["equity"], info["mid"]
-        self._ticks, self._squares, self._largest = np.zeros((3, count))
+        self._ticks, self._squares, self._largest, self._price_free = np.zeros((4, count))
         names = ("j", "spread_capture", "inventory_pnl", "fees", "penalty", "fills", "turnover")
         self._sums = {name: np.zeros(count) for name in names}
 
@@ -226,6 +227,8 @@ class _Totals:
         on = self.running
         bought, sold, held = info["fill_bid"], info["fill_ask"], info["inventory"]
         squares = held * held
+        if params.reward == "pnl":
+            np.subtract(self._price_free, info["inventory_pnl"], out=self._price_free, where=on)
         tick = {
             "j": rewards,
             "spread_capture": info["spread_capture"],
@@ -249,7 +252,7 @@ class _Totals:
         return Figures(
             **self._sums,
             pnl=self.pnl,
-            price_free=self._sums["j"] - self._sums["inventory_pnl"],
+            price_free=self._sums["j"] + self._price_free,
             inventory_rms=np.sqrt(self._squares / self._ticks),
             inventory_abs_max=self._largest,
         )

@@ -6,6 +6,8 @@ from pathlib import Path
 from hftgym.params import EnvParams, as_params
 from hftgym.policies.base import Policy
 
+OPTIMAL = "optimal"
+
 
 def rules(names: Iterable[str] | None = None, *, params: EnvParams | None = None) -> dict[str, Policy]:
     """Return rules by name, with the settings that the exact recursion finds best for the market.
@@ -14,7 +16,8 @@ def rules(names: Iterable[str] | None = None, *, params: EnvParams | None = None
     "optimal" is not to be had.
 
     Args:
-        names: Which; all that there are if None. Case, blanks and hyphens do not matter.
+        names: Which; if None, all but the closed forms GLFT and Cartea-Jaimungal. Case, blanks and hyphens do not
+            matter.
         params: The market.
 
     Raises:
@@ -23,7 +26,7 @@ def rules(names: Iterable[str] | None = None, *, params: EnvParams | None = None
     market = as_params(params)
     if names is None:
         return {name: policy for name, make in _RULES.items() if (policy := _or_none(make, market)) is not None}
-    return {(name := rule_name(given)): _RULES[name](market) for given in names}
+    return {(name := rule_name(given)): (_RULES | _BY_NAME)[name](market) for given in names}
 
 
 def rule_name(given: str) -> str:
@@ -32,10 +35,10 @@ def rule_name(given: str) -> str:
     Raises:
         ValueError: There is none.
     """
-    for name in _RULES:
+    for name in RULES:
         if _slug(name) == _slug(given):
             return name
-    raise ValueError(f"policy must be one of {', '.join(map(_slug, _RULES))} or an .onnx file, got {given!r}")
+    raise ValueError(f"policy must be one of {', '.join(map(_slug, RULES))} or an .onnx file, got {given!r}")
 
 
 def policies(names: Iterable[str], *, params: EnvParams | None = None) -> dict[str, Policy]:
@@ -96,6 +99,18 @@ def _avellaneda_stoikov(market: EnvParams) -> Policy:
         return AvellanedaStoikovPolicy(market)
 
 
+def _glft(market: EnvParams) -> Policy:
+    from hftgym.policies import GLFTPolicy
+
+    return GLFTPolicy(market)
+
+
+def _cartea_jaimungal(market: EnvParams) -> Policy:
+    from hftgym.policies import CarteaJaimungalPolicy
+
+    return CarteaJaimungalPolicy(market)
+
+
 def _linear_skew(market: EnvParams) -> Policy:
     from hftgym.policies import LinearSkewPolicy, recursion
 
@@ -118,9 +133,11 @@ _RULES: dict[str, Callable[[EnvParams], Policy]] = {
     "z-score": _zscore,
     "Avellaneda-Stoikov": _avellaneda_stoikov,
     "linear skew": _linear_skew,
-    "optimal": _optimal,
+    OPTIMAL: _optimal,
 }
-RULES: tuple[str, ...] = tuple(_RULES)
+# To be had by name: closed forms so close to the optimum that beside it they would crowd every table and picture.
+_BY_NAME: dict[str, Callable[[EnvParams], Policy]] = {"GLFT": _glft, "Cartea-Jaimungal": _cartea_jaimungal}
+RULES: tuple[str, ...] = (*_RULES, *_BY_NAME)
 
 
 def _or_none(make: Callable[[EnvParams], Policy], market: EnvParams) -> Policy | None:

@@ -78,11 +78,12 @@ def legend(summary: pl.DataFrame) -> str:
     episodes = sorted(set(summary["episodes"].to_list()))
     text = (
         f"Means over {' or '.join(f'{n:,}' for n in episodes)} episodes ± half the 95 % interval, in quote currency. "
-        "J = PnL less the inventory penalty; std is that of the PnL of one episode; RMS q in units."
+        "J = sum of the rewards: PnL less the inventory penalty, unless the market rewards something else; std is that "
+        "of the PnL of one episode; RMS q in units."
     )
     optimum, constant = summary["j_optimal"][0], summary["j_constant"][0]
     if optimum is None:
-        return f"{text} The distance to the optimum is not known: no market was given, or no recursion covers it."
+        return f"{text} The distance to the optimum is not known: {summary['unknown_because'][0]}."
     return text + (
         f" Exact: J* = {optimum:.3f} at best, {constant:.3f} for the best constant quote; gap closed = how much of the "
         "way between them, from J without the price term where the price is a martingale."
@@ -130,6 +131,8 @@ def number(value: float | None, digits: int | None = None) -> str:
     """Return a number that stays short, with a true minus sign; by default the larger, the fewer decimals."""
     if value is None:
         return "-"
+    if abs(value) >= 1e9:
+        return f"{value:.1e}".replace("-", _MINUS)
     if digits is None:
         digits = 2 if abs(value) < 100 else 1 if abs(value) < 1_000 else 0
     text = f"{value:,.{digits}f}"

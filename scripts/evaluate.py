@@ -2,13 +2,14 @@
 
 Like this:
 
-python scripts/evaluate.py  (every rule there is)
+python scripts/evaluate.py  (every rule but the closed forms)
 
 python scripts/evaluate.py z-score avellaneda-stoikov runs/demo/model.onnx --episodes 5000
 
 python scripts/evaluate.py linear-skew optimal --params.volatility 0.001 --params.maker-fee-bps -0.5
 
-Policies: random, fixed-spread, z-score, avellaneda-stoikov, linear-skew, optimal (each at its best in the market that
+Policies: random, fixed-spread, z-score, avellaneda-stoikov, linear-skew, optimal, and by name glft and
+cartea-jaimungal (each at its best in the market that
 is played, where the exact recursion knows it), or the path of an exported agent (.onnx).
 """
 
@@ -22,7 +23,7 @@ from rich.console import Console
 from hftgym import PRESETS, EnvParams, plots
 from hftgym.evaluation import compare, play, print_table, summarize, tabulate
 from hftgym.policies import OnnxPolicy
-from hftgym.roster import RULES, policies, rules
+from hftgym.roster import OPTIMAL, policies, rules
 
 _PATHS = 1_000  # episodes whose paths the picture is drawn from
 
@@ -32,7 +33,7 @@ class Arguments:
     """What to compare.
 
     Attributes:
-        policies: Names of rules, and .onnx files; every rule if none is given.
+        policies: Names of rules, and .onnx files; every rule but the closed forms if none is given.
         episodes: Episodes per policy; episode i has the seed `seed` + i for every policy.
         seed: Seed of the first episode.
         out: Where results.csv (one row per policy), differences.csv (paired, against the first policy), episodes.csv
@@ -90,7 +91,7 @@ def run(arguments: Arguments) -> None:
         paths=min(arguments.episodes, _PATHS),
     )
     table = tabulate(played)
-    summary = summarize(table, params=params, optimal=RULES[-1] if RULES[-1] in players else None)
+    summary = summarize(table, params=params, optimal=OPTIMAL if OPTIMAL in players else None)
     print_table(summary)
     out.mkdir(parents=True, exist_ok=True)
     summary.write_csv(out / "results.csv")

@@ -1,6 +1,11 @@
 import pytest
+from hypothesis import settings
 
 from hftgym.params import EnvParams
+
+# A busy machine makes a law no less true.
+settings.register_profile("hftgym", deadline=None)
+settings.load_profile("hftgym")
 
 MARKETS = {
     "default": EnvParams(),

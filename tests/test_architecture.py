@@ -10,13 +10,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # What a package of hftgym may import from hftgym, besides itself.
 ALLOWED = {
-    "params": set(),
+    "extremes": set(),
+    "params": {"extremes"},
     "observation": set(),
     "presets": {"params"},
     "registration": {"presets"},
     "market": {"params", "observation"},
     "envs": {"params", "observation", "market", "render"},
-    "policies": {"params", "observation", "market"},
+    "policies": {"params", "extremes", "observation", "market"},
     "tape": {"params"},
     "backtest": {"params", "observation", "market", "tape"},
     "render": {"params", "theme"},

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 
@@ -10,7 +11,7 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 from scipy import stats
 
-from hftgym import evaluation, progress, rollout, roster
+from hftgym import PRESETS, evaluation, progress, rollout, roster, tables
 from hftgym.evaluation import compare, evaluate, exact, play, print_table, quantile, summarize, tabulate
 from hftgym.params import EnvParams
 from hftgym.policies import FixedSpreadPolicy, LinearSkewPolicy, OptimalPolicy, RandomPolicy, ZScorePolicy, recursion
@@ -59,7 +60,7 @@ def played_alone(policy, seed, params):
     return {
         "j": sum(rewards),
         "pnl": info["equity"] - start,
-        "price_free": sum(rewards) - column["inventory_pnl"].sum(),
+        "price_free": sum(rewards) - (column["inventory_pnl"].sum() if params.reward == "pnl" else 0.0),
         "spread_capture": column["spread_capture"].sum(),
         "inventory_pnl": column["inventory_pnl"].sum(),
         "fees": column["fees"].sum(),
@@ -81,17 +82,27 @@ def test_an_episode_is_that_of_the_single_environment(policy, market):
         )
 
 
-def test_an_episode_that_ends_in_ruin_stops_counting():
-    # Crossing both sides at a dear spread burns the cash within a few ticks.
-    ruinous = EnvParams(spread=0.5, initial_cash=300.0, taker_fee_bps=50.0, horizon=60)
-    burn = Constant(lambda n: np.full((n, 2), -1.0, dtype=np.float32))
-    played = play({"burn": burn}, episodes=5, seed=7, params=ruinous, paths=5)["burn"]
-    single = Constant(lambda n: np.full(2, -1.0, dtype=np.float32))
+@pytest.mark.parametrize(
+    ("ask", "params", "together"),
+    [
+        # Crossing both sides at a dear spread burns the cash of all episodes within a few ticks.
+        (-1.0, EnvParams(spread=0.4, initial_cash=300.0, taker_fee_bps=50.0, horizon=60, offset_high=4.0), True),
+        # Units bought on credit: the price ruins most episodes, at different ticks, and the orders would go on trading.
+        (0.3, EnvParams(initial_cash=20.0, volatility=0.05, taker_fee_bps=50.0, inventory_limit=40, horizon=60), False),
+    ],
+    ids=["together", "apart"],
+)
+def test_an_episode_that_ends_in_ruin_stops_counting(ask, params, together):
+    action = np.array([-1.0, ask], dtype=np.float32)
+    policy, single = Constant(lambda n: np.tile(action, (n, 1))), Constant(lambda n: action)
+    played = play({"it": policy}, episodes=8, seed=7, params=params, paths=8)["it"]
+    ends = [int(np.flatnonzero(np.diff(row))[-1]) for row in played.paths.pnl]
+    assert (max(ends) < 10) if together else (len(set(ends)) > 3)
     for i, seed in enumerate(played.seeds.tolist()):
-        alone = played_alone(single, seed, ruinous)
-        assert alone["fills"] < 2 * ruinous.horizon
+        alone = played_alone(single, seed, params)
         for figure in FIGURES:
-            assert_allclose(getattr(played.figures, figure)[i], alone[figure], rtol=1e-9, atol=1e-9)
+            assert_allclose(getattr(played.figures, figure)[i], alone[figure], rtol=1e-9, atol=1e-9, err_msg=figure)
+        assert not np.diff(played.paths.inventory[i, ends[i] + 1 :]).any()
     assert_allclose(played.paths.pnl[:, -1], played.figures.pnl, rtol=1e-6)
 
 
@@ -102,7 +113,8 @@ def test_the_parts_add_up(market):
     assert_allclose(table["pnl"], pnl, **close)
     if market.reward == "pnl":
         assert_allclose(table["j"], table["pnl"] - table["penalty"], **close)
-    assert_allclose(table["price_free"], table["j"] - table["inventory_pnl"], **close)
+    price = table["inventory_pnl"] if market.reward == "pnl" else 0.0
+    assert_allclose(table["price_free"], table["j"] - price, **close)
 
 
 def test_episodes_depend_on_their_seed_alone(monkeypatch):
@@ -181,6 +193,16 @@ def test_pairing_needs_equal_seeds():
         compare(pl.concat([one, other]), "a")
 
 
+def test_pairing_needs_every_seed_once():
+    # Some of these have as many rows, and as many pairs, as they should.
+    table = evaluate({"a": LinearSkewPolicy(), "b": ZScorePolicy(), "c": ZScorePolicy()}, episodes=3, params=SHORT)
+    a, b, c = table.partition_by("policy")
+    assert compare(pl.concat([a, b, c]), "a").height == 8
+    for wrong in ([a, b[:2], c], [a, b, b[2:], c], [a, a[2:], b, c], [a, b[:2], c, c[2:]], [a[[0, 0, 1]], b]):
+        with pytest.raises(ValueError, match="same seeds, once each"):
+            compare(pl.concat(wrong), "a")
+
+
 def test_the_gap_is_zero_for_the_best_constant_and_one_for_the_optimum():
     params = EnvParams(horizon=200)
     table = evaluate(
@@ -204,6 +226,36 @@ def test_the_gap_stays_unknown_where_the_truth_is(monkeypatch):
     monkeypatch.setattr(evaluation, "exact", lambda params: None)
     summary = summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), params=SHORT)
     assert summary.select(pl.col("^gap_closed.*$", "j_optimal", "j_constant").is_null().all()).row(0) == (True,) * 6
+
+
+def test_the_table_names_what_hides_the_optimum():
+    for params, reason in ((PRESETS["adverse"], "does not cover jump_probability"), (None, "no market was given")):
+        summary = summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), params=params)
+        assert reason in tables.legend(summary)
+    assert "is not known" not in tables.legend(
+        summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), params=SHORT)
+    )
+
+
+def test_closed_forms_are_had_by_name():
+    named = roster.policies(["glft", "Cartea Jaimungal"])
+    assert list(named) == ["GLFT", "Cartea-Jaimungal"]
+    assert not set(named) & set(roster.rules())
+
+
+@pytest.mark.parametrize("below", [0.0, 1e-9])
+def test_where_a_constant_quote_is_the_optimum_there_is_no_gap(monkeypatch, below):
+    """Rounding can leave the optimum just below the constant quote."""
+    monkeypatch.setattr(evaluation, "exact", lambda params: evaluation.Exact(5.0 - below, 5.0))
+    summary = summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), params=SHORT)
+    assert summary.select(pl.col("^gap_closed.*$").is_null().all()).row(0) == (True,) * 4
+    assert summary["j_share"][0] == pytest.approx(summary["price_free_mean"][0] / (5.0 - below))
+
+
+def test_where_nothing_can_be_earned_there_is_no_share():
+    dead = EnvParams(horizon=20, arrival_intensity=0.0)
+    summary = summarize(evaluate({"a": ZScorePolicy()}, episodes=2, params=dead), params=dead)
+    assert summary.select("j_optimal", "j_constant", "j_share", "gap_closed").row(0) == (0.0, 0.0, None, None)
 
 
 def test_errors_name_what_is_wrong():
@@ -293,3 +345,26 @@ def test_a_bar_comes_when_it_takes_long_and_goes_when_it_is_done(monkeypatch, ca
         assert shown.tasks[0].completed == 0.5
     assert bar._progress is None
     assert_frame_equal(evaluate({"a": ZScorePolicy()}, episodes=2, params=SHORT), quick)
+
+
+@pytest.mark.parametrize("preset", ["avellaneda-stoikov", "cartea-jaimungal"])
+def test_the_price_is_taken_out_of_a_reward_that_has_it(preset):
+    params = dataclasses.replace(PRESETS[preset], horizon=50)
+    figures = rollout.rollout(FixedSpreadPolicy(params=params), episodes=20, params=params).figures
+    expected = figures.j - (figures.inventory_pnl if params.reward == "pnl" else 0.0)
+    np.testing.assert_allclose(figures.price_free, expected, atol=1e-9)
+
+
+def test_an_optimum_of_another_market_is_not_believed():
+    market = EnvParams(horizon=50)
+    table = evaluate({"optimal": OptimalPolicy(market), "fixed": FixedSpreadPolicy()}, episodes=200, params=market)
+    summarize(table, params=market, optimal="optimal")
+    with pytest.raises(ValueError, match="on average in this market"):
+        summarize(table, params=dataclasses.replace(market, arrival_intensity=2.0), optimal="optimal")
+
+
+def test_where_doing_nothing_is_best_there_is_no_gap():
+    market = EnvParams(horizon=20, maker_fee_bps=25.0, taker_fee_bps=40.0)
+    assert exact(market) == (0.0, 0.0)
+    row = summarize(evaluate({"fixed": FixedSpreadPolicy()}, episodes=5, params=market), params=market)
+    assert row["gap_closed"].to_list() == row["j_share"].to_list() == [None]

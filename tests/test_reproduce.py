@@ -77,7 +77,8 @@ def test_a_figure_is_judged_by_its_bands_alone():
 def test_exact_moments_are_those_of_all_paths():
     params = EnvParams(
         price_model="arithmetic", fill_model="linear", horizon=3, inventory_limit=3, arrival_intensity=0.6,
-        inventory_penalty=0.0, price_steps="binary", microstructure_noise=0.0, initial_price=1e6, spread=2e-6,
+        inventory_penalty=0.0, price_steps="binary", microstructure_noise=0.0, initial_price=1e6, initial_cash=1e6,
+        spread=2e-6,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     bid, ask = rng.uniform(-0.5, 3.0, (2, 3, 7))

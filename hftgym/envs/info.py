@@ -41,6 +41,6 @@ def _after_filling(name: str) -> Callable[..., Any]:
 
 for _name in (
     *("__getitem__", "__contains__", "__iter__", "__len__", "__eq__", "__ne__", "__repr__", "__or__", "__ror__"),
-    *("__delitem__", "__reversed__", "keys", "values", "items", "get", "pop", "popitem", "setdefault", "copy"),
+    *("__delitem__", "__reversed__", "keys", "values", "items", "get", "pop", "popitem", "setdefault", "copy", "clear"),
 ):
     setattr(BatchInfo, _name, _after_filling(_name))

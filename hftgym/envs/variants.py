@@ -148,8 +148,8 @@ class MeanRevertingEnv(MarketMakingEnv):
 
     ## Description
     `MeanReverting-v0`: S' = S + 0.02 (100 - S) + 0.2 Z per tick, an Ornstein-Uhlenbeck process with a half-life of 34
-    ticks, everything else as in `MarketMaking-v0`. Taking at |z| > 1.5 pays the spread and still earns several times
-    as much as quoting does: the baseline of this market is `ZScorePolicy`.
+    ticks, everything else as in `MarketMaking-v0`. Taking at |z| > 1.5 pays the spread and still earns more than
+    twice of what quoting around the mid does: the baseline of this market is `ZScorePolicy`.
 
     ## Action Space
     As in `MarketMakingEnv`.

@@ -166,7 +166,7 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
             done = flags[0] | flags[1]
             ended = np.flatnonzero(done)
             final = np.full(self.num_envs, None, dtype=object)
-            final[ended] = list(observations[ended].copy())
+            final[ended] = list(observations[ended])
             extra = {"final_obs": final, "_final_obs": done, "final_info": self._read(done), "_final_info": done}
             self._restart(ended, observations)
         return extra

@@ -13,26 +13,18 @@ import numpy as np
 
 from hftgym.market import layout as at
 from hftgym.market.compile import formula, kernel
+from hftgym.market.delay import clear_rings
 from hftgym.market.lane import (
     anchor_add,
     anchor_due,
     anchor_lane,
     anchor_start,
-    draw_hidden_lane,
-    draw_lane,
-    draw_more_lane,
-    lag_lane,
-    late_lane,
-    observe_late_lane,
-    publish_lane,
-    receive_lane,
     reset_lane,
     ring_slot,
-    send_lane,
-    simulate_lane,
     unpack,
 )
 from hftgym.market.layout import DATA_ROWS, LANES, N_FIELDS, N_NOW, ORDER_ROWS, Params, pack, ring_sizes
+from hftgym.market.passes import run_tick
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
@@ -89,10 +81,10 @@ def reset_lanes(memory, lanes, start, tiles, turn):
         f = memory[first : first + _TILE]
         f[at.EPISODE * LANES + lane] += 1.0
         reset_lane(f, LANES, lane, p, p.initial_price, p.initial_price * p.half_spread, start[0, i], start[1, i])
-        prices, _, data, _, seen = rings(memory, tile, tiles, p)
+        prices, decisions, data, sent, seen = rings(memory, tile, tiles, p)
         prices[head * LANES + lane] = p.initial_price
         if p.late != 0.0:
-            publish_lane(f, LANES, lane, data[turn % seen * DATA_ROWS * LANES :])
+            clear_rings(f, LANES, lane, decisions, data, sent, seen)
 
 
 @kernel
@@ -102,51 +94,6 @@ def write_observations(memory, lanes, observations):
         first = _PARAMS_SIZE + (lanes[i] // LANES) * _TILE + lanes[i] % LANES
         for k in range(N_FEATURES):
             observations[lanes[i], k] = memory[first + (at.FEATURE + k) * LANES]
-
-
-@formula
-def draw_full_tile(f, now, p):
-    """Draw everything for 64 environments; short loops keep their numbers in registers."""
-    for lane in range(LANES):
-        draw_lane(f, now, LANES, lane, p)
-    for lane in range(LANES):
-        draw_hidden_lane(f, now, LANES, lane)
-    for lane in range(LANES):
-        draw_more_lane(f, now, LANES, lane, p)
-
-
-@formula
-def tick_tile(f, now, p, decisions, data, sent, seen, turn, full):
-    """Draw and run the tick of 64 environments.
-
-    Plain, full, or full with latency: what is off would cost half of the speed if it were only multiplied by zero. The
-    forms are one algebra: they agree bit for bit where several apply.
-    """
-    if full is None:
-        for lane in range(LANES):
-            draw_lane(f, now, LANES, lane, p)
-        for lane in range(LANES):
-            simulate_lane(f, now, LANES, lane, p, None)
-    elif p.late == 0.0:
-        draw_full_tile(f, now, p)
-        for lane in range(LANES):
-            simulate_lane(f, now, LANES, lane, p, True)
-    else:
-        draw_full_tile(f, now, p)
-        new_decisions = decisions[turn % sent * ORDER_ROWS * LANES :][: ORDER_ROWS * LANES]
-        new_data = data[turn % seen * DATA_ROWS * LANES :][: DATA_ROWS * LANES]
-        for lane in range(LANES):
-            send_lane(f, now, LANES, lane, p, new_decisions)
-        for lane in range(LANES):
-            lag_lane(f, now, LANES, lane, p)
-        for lane in range(LANES):
-            receive_lane(f, now, LANES, lane, decisions, turn % sent, sent)
-        for lane in range(LANES):
-            late_lane(f, now, LANES, lane, p)
-        for lane in range(LANES):
-            publish_lane(f, LANES, lane, new_data)
-        for lane in range(LANES):
-            observe_late_lane(f, LANES, lane, p, data, turn % seen, seen)
 
 
 @formula
@@ -248,7 +195,7 @@ def run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations,
         first = tile * LANES
         count = min(LANES, num_envs - first)
         read_inputs(now, newest, oldest, actions, first, count)
-        tick_tile(f, now, p, decisions, data, sent, seen, turn, full)
+        run_tick(f, now, LANES, p, (decisions, data, sent, seen), turn, full)
         ended += write_outputs(f, now, newest, first, count, observations, rewards, flags)
         anchor_tile(f, prices, head, window)
     return int(ended)

@@ -1,7 +1,7 @@
 """Time between the agent and the market: when a decision arrives, and what is known when it is made.
 
-Decisions and market data each pass through a ring of their last values. Nothing overtakes: the orders in force are
-those of the newest decision that has arrived, and they stay, with what is left of them, until a newer one arrives.
+Nothing overtakes: the orders in force are those of the newest decision that has arrived, and they stay, with what is
+left of them, until a newer one arrives.
 """
 
 from hftgym.market.compile import formula

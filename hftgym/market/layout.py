@@ -33,16 +33,16 @@ FIELDS = (
     *("quote_bid", "quote_ask"),
     *("tick", "age", "anchor", "sum_x", "sum_xx", "sum_r", "sum_rr"),
     *("regime", "alpha", "log_volatility", "excitement_bid", "excitement_ask"),
-    *("known_mid", "last_move", "lag", "left_bid", "left_ask"),
+    *("known_mid", "last_move", "lag", "left_bid", "left_ask", "marginal_utility"),
     *("seed_low", "seed_high", "episode"),
     *(f"feature_{name}" for name in FEATURE_NAMES),
 )
 # What is needed for one tick only lies apart, where all tiles of a thread use the same cache lines.
 NOW = (
     *("action_bid", "action_ask", "z_price", "z_noise", "reach_bid", "reach_ask", "leaving", "oldest"),
-    *("u_jump", "z_jump", "u_regime", "z_alpha", "z_volatility"),
+    *("u_jump", "z_jump", "u_regime", "z_alpha", "z_volatility", "drift", "scale"),
     *("action_bid_size", "action_ask_size", "sell_size", "buy_size"),
-    *("arrived", "newer", "order_bid", "order_ask", "order_bid_size", "order_ask_size"),
+    *("order_bid", "order_ask", "order_bid_size", "order_ask_size", "new", "mid_before"),
     *("reward", "terminated", "truncated"),
 )
 _AT = {name: i for names in (FIELDS, NOW) for i, name in enumerate(names)}
@@ -62,8 +62,9 @@ EXCITEMENT_BID, EXCITEMENT_ASK = _AT["excitement_bid"], _AT["excitement_ask"]
 U_JUMP, Z_JUMP, U_REGIME = _AT["u_jump"], _AT["z_jump"], _AT["u_regime"]
 ACTION_BID_SIZE, ACTION_ASK_SIZE = _AT["action_bid_size"], _AT["action_ask_size"]
 KNOWN_MID, LAG, LEFT_BID, LEFT_ASK = _AT["known_mid"], _AT["lag"], _AT["left_bid"], _AT["left_ask"]
-LAST_MOVE = _AT["last_move"]
-ARRIVED, NEWER = _AT["arrived"], _AT["newer"]
+LAST_MOVE, MARGINAL_UTILITY = _AT["last_move"], _AT["marginal_utility"]
+DRIFT, SCALE = _AT["drift"], _AT["scale"]
+NEW, MID_BEFORE = _AT["new"], _AT["mid_before"]
 ORDER_BID, ORDER_ASK = _AT["order_bid"], _AT["order_ask"]
 ORDER_BID_SIZE, ORDER_ASK_SIZE = _AT["order_bid_size"], _AT["order_ask_size"]
 # Rows of the two delay rings: what was decided, and what was to be seen.
@@ -94,14 +95,6 @@ class State(NamedTuple):
     sum_rr: float
 
 
-class Hidden(NamedTuple):
-    """What moves the price and is shown to nobody."""
-
-    regime: float  # +1 or -1
-    alpha: float  # relative drift per tick
-    log_volatility: float  # natural log of the factor on the volatility
-
-
 class Market(NamedTuple):
     """What the outside world does in one tick: simulated, or read from a tape."""
 
@@ -121,6 +114,7 @@ class Orders(NamedTuple):
     ask: float
     bid_size: float
     ask_size: float
+    new: float  # 1: arriving in this tick, so that they may cross; 0: resting there already
 
 
 class Outcome(NamedTuple):

@@ -28,22 +28,16 @@ def quote(action, side, mid, half_spread, p):
 
 
 @formula
-def reach(word, p):
+def reach(word, excitement, p):
     """Return how far from the mid this tick's market orders trade on one side, in half-spreads.
 
     A quote at distance d is filled if d <= reach, which has the probability 1 - exp(-lambda(d)) (`poisson`) or
-    min(1, lambda(d)) (`linear`) with lambda(d) = A exp(-kappa d): the inverse of that function at a uniform draw. The
-    draw does not look at the quote, so a wider quote never fills more on the same draws.
+    min(1, lambda(d)) (`linear`) with lambda(d) = A (1 + e) exp(-kappa d): the inverse of that function at a uniform
+    draw. The draw does not look at the quote, so a wider quote never fills more on the same draws.
     """
     u = uniform(word)
     threshold = u if p.linear != 0.0 else -log(u)
-    return (p.log_intensity - log(threshold)) * p.per_decay
-
-
-@formula
-def excited_reach(reached, excitement, p):
-    """Return the reach under an intensity of A (1 + e)."""
-    return reached + log(1.0 + excitement) * p.per_decay
+    return (p.log_intensity - log(threshold / (1.0 + excitement))) * p.per_decay
 
 
 @formula

@@ -1,8 +1,6 @@
 """How the mid price moves: one update with parameters, not a class per process."""
 
 from hftgym.market.compile import formula
-from hftgym.market.layout import Hidden
-from hftgym.market.random import exp
 
 # No sequence of draws takes a price below this fraction of the initial price.
 PRICE_FLOOR = 1e-6
@@ -38,28 +36,24 @@ def base_of_move(mid, p):
 
 
 @formula
-def hidden_drift(mid, hidden, u_jump, z_jump, p):
+def drift(mid, regime, alpha, u_jump, z_jump, p):
     """Return everything that moves the mid besides its two shocks, as a fraction of the base.
 
-    Drift, hidden drift, regime, the pull to the initial price (Ornstein & Uhlenbeck) and the jump of this tick (Merton
-    1976).
+    Drift, hidden drift `alpha`, the drift of the hidden regime (+1 or -1), the pull to the initial price (Ornstein &
+    Uhlenbeck) and the jump of this tick (Merton 1976).
     """
     pull = p.mean_reversion * (p.initial_price - mid) / base_of_move(mid, p)
     jump = p.jump_mean + p.jump_volatility * z_jump if u_jump < p.jump_probability else 0.0
-    return p.drift + hidden.alpha + p.regime_drift * hidden.regime + pull + jump
+    return p.drift + alpha + p.regime_drift * regime + pull + jump
 
 
 @formula
-def hidden_scale(hidden, p):
-    """Return the factor on the volatility: its own random path, and the regime."""
-    return exp(hidden.log_volatility) * (p.regime_volatility if hidden.regime > 0.0 else 1.0)
+def next_alpha(alpha, z, p):
+    """Return the hidden drift one tick later, an AR(1) process."""
+    return p.alpha_kept * alpha + p.alpha_volatility * z
 
 
 @formula
-def next_hidden(hidden, u_regime, z_alpha, z_volatility, p):
-    """Return the hidden state one tick later; each part is an AR(1) process or a two-state Markov chain."""
-    return Hidden(
-        -hidden.regime if u_regime < p.regime_switching else hidden.regime,
-        p.alpha_kept * hidden.alpha + p.alpha_volatility * z_alpha,
-        p.volatility_kept * hidden.log_volatility + p.volatility_of_volatility * z_volatility,
-    )
+def next_log_volatility(log_volatility, z, p):
+    """Return the log of the factor on the volatility one tick later, an AR(1) process."""
+    return p.volatility_kept * log_volatility + p.volatility_of_volatility * z

@@ -14,9 +14,14 @@ def pnl(spread_capture, inventory_pnl, fees):
 
 
 @formula
-def utility(gain, p):
-    """Return (1 - exp(-gamma gain)) / gamma, the CARA utility of a gain in quote currency, scaled to slope 1 at 0."""
-    return (1.0 - exp(-p.risk_aversion * gain)) * p.per_risk_aversion
+def utility_gained(gain, marginal, p):
+    """Return (U(w + gain) - U(w), marginal utility after it) for the CARA utility U(w) = (1 - exp(-gamma w)) / gamma.
+
+    w is the wealth gained since the start of the episode, in quote currency, and exp(-gamma w) the marginal utility:
+    carrying that along saves an exponential, and the digits that a difference of two utilities would lose.
+    """
+    kept = exp(-p.risk_aversion * gain)
+    return marginal * (1.0 - kept) * p.per_risk_aversion, marginal * kept
 
 
 @formula

@@ -10,25 +10,10 @@ import numpy as np
 
 from hftgym.market import layout as at
 from hftgym.market.compile import formula, kernel
-from hftgym.market.lane import (
-    anchor_due,
-    anchor_lane,
-    draw_hidden_lane,
-    draw_lane,
-    draw_more_lane,
-    lag_lane,
-    late_lane,
-    observe_late_lane,
-    plain_orders,
-    publish_lane,
-    receive_lane,
-    reset_lane,
-    send_lane,
-    simulate_lane,
-    tick_lane,
-    unpack,
-)
-from hftgym.market.layout import DATA_ROWS, N_FIELDS, N_NOW, ORDER_ROWS, Market, Params, pack, ring_sizes
+from hftgym.market.delay import clear_rings
+from hftgym.market.lane import anchor_due, anchor_lane, reset_lane, unpack
+from hftgym.market.layout import N_FIELDS, N_NOW, ORDER_ROWS, Market, Params, pack, ring_sizes
+from hftgym.market.passes import plain_orders, run_tick, tick_pass
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
@@ -71,10 +56,10 @@ def _start(memory, observation, mid, half_spread, ticks, inventory):
     turn = int(memory[0])
     f[at.EPISODE] += 1.0
     reset_lane(f, 1, 0, p, mid, half_spread, ticks, inventory)
-    prices, _, data, _, seen = _rings(memory, p)
+    prices, decisions, data, sent, seen = _rings(memory, p)
     prices[turn % prices.size] = mid
     if p.late != 0.0:
-        publish_lane(f, 1, 0, data[turn % seen * DATA_ROWS :])
+        clear_rings(f, 1, 0, decisions, data, sent, seen)
     for i in range(N_FEATURES):
         observation[i] = f[at.FEATURE + i]
 
@@ -118,23 +103,9 @@ def _step(memory, action, observation, full):
     prices, decisions, data, sent, seen = _rings(memory, p)
     turn = _turn_ring(memory, now, prices)
     now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
-    draw_lane(f, now, 1, 0, p)
-    if full is None:
-        simulate_lane(f, now, 1, 0, p, None)
-    else:
-        if action.size == 4:
-            now[at.ACTION_BID_SIZE], now[at.ACTION_ASK_SIZE] = action[2], action[3]
-        draw_hidden_lane(f, now, 1, 0)
-        draw_more_lane(f, now, 1, 0, p)
-        if p.late == 0.0:
-            simulate_lane(f, now, 1, 0, p, True)
-        else:
-            send_lane(f, now, 1, 0, p, decisions[turn % sent * ORDER_ROWS :])
-            lag_lane(f, now, 1, 0, p)
-            receive_lane(f, now, 1, 0, decisions, turn % sent, sent)
-            late_lane(f, now, 1, 0, p)
-            publish_lane(f, 1, 0, data[turn % seen * DATA_ROWS :])
-            observe_late_lane(f, 1, 0, p, data, turn % seen, seen)
+    if action.size == 4:
+        now[at.ACTION_BID_SIZE], now[at.ACTION_ASK_SIZE] = action[2], action[3]
+    run_tick(f, now, 1, p, (decisions, data, sent, seen), turn, full)
     _finish(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0
 
@@ -166,6 +137,6 @@ def step_recorded(memory, action, observation, market):
     turn = _turn_ring(memory, now, prices)
     now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
     world = Market(market[0], market[1], market[2], math.inf, math.inf, market[3], market[4])
-    tick_lane(f, now, 1, 0, p, world, plain_orders(f, now, 1, 0, p, world.half_spread), None)
+    tick_pass(f, now, 1, 0, p, world, plain_orders(f, now, 1, 0, p, world.half_spread), None)
     _finish(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0

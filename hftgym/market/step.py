@@ -20,14 +20,18 @@ from hftgym.market.random import (
     tick_block,
     uniform,
 )
-from hftgym.market.reward import inventory_penalty, pnl, terminal_penalty, utility
+from hftgym.market.reward import inventory_penalty, pnl, terminal_penalty
 
 
 @formula
 def decide(action_bid, action_ask, bid_size, ask_size, mid, half_spread, p):
     """Return the Orders that an action asks for, given the mid and half-spread that the agent knows."""
     return Orders(
-        quote(action_bid, 1.0, mid, half_spread, p), quote(action_ask, -1.0, mid, half_spread, p), bid_size, ask_size
+        quote(action_bid, 1.0, mid, half_spread, p),
+        quote(action_ask, -1.0, mid, half_spread, p),
+        bid_size,
+        ask_size,
+        1.0,
     )
 
 
@@ -50,8 +54,10 @@ def tick(s, p, market, orders, leaving, oldest, full):
     ask_size = room(s.inventory, orders.ask_size, -1.0, p)
     best_bid, best_ask = s.mid - market.half_spread, s.mid + market.half_spread
 
-    # 2. Crossing quotes execute at the opposite touch, or deeper in the book;
-    bid_takes, ask_takes = takes(bid, 1.0, best_ask), takes(ask, -1.0, best_bid)
+    # 2. Orders that arrive beyond the opposite touch execute there, or deeper in the book. (One that rests and that the
+    # market comes to is a maker at its own price.)
+    new = orders.new != 0.0
+    bid_takes, ask_takes = takes(bid, 1.0, best_ask) & new, takes(ask, -1.0, best_bid) & new
     bid_taken, ask_taken = best_ask, best_bid
     if full is not None:
         bid_taken = best_ask + slippage(bid_size, market.half_spread, p)
@@ -93,15 +99,12 @@ def tick(s, p, market, orders, leaving, oldest, full):
     terminated = (ticks >= p.horizon) | (marked <= 0.0)
     truncated = (age >= p.max_steps) & (not terminated)
 
-    # 8. The reward.
+    # 8. The reward, in money: `passes.run_tick` turns the gain into utility where that is asked for.
     gained = pnl(spread_capture, inventory_pnl, fees)
+    if full is not None:
+        gained -= inventory_pnl if p.martingale_free != 0.0 else 0.0
     reward = gained - inventory_penalty(inventory, p)
     if full is not None:
-        before = equity(s.cash, s.inventory, s.mid) - p.initial_cash
-        useful = utility(before + gained, p) - utility(before, p)
-        worth = gained - inventory_pnl if p.martingale_free != 0.0 else gained
-        worth = useful if p.risk_aversion > 0.0 else worth
-        reward = worth - inventory_penalty(inventory, p)
         reward -= terminal_penalty(inventory, p) if terminated else 0.0
 
     # 9. The rolling window and what the policy sees of it.
@@ -138,11 +141,11 @@ def tick(s, p, market, orders, leaving, oldest, full):
 
 
 @formula
-def draw(seed_low, seed_high, episode, ticks, p):
+def draw(seed_low, seed_high, episode, ticks, excitement_bid, excitement_ask, p):
     """Return what is random in every simulated tick: (price normal, noise normal, bid reach, ask reach)."""
     a, b, c, d = tick_block(seed_low, seed_high, episode, ticks, STREAM_TICK)
     z_price, z_noise = normal_pair(a, b)
-    return z_price, z_noise, reach(c, p), reach(d, p)
+    return z_price, z_noise, reach(c, excitement_bid, p), reach(d, excitement_ask, p)
 
 
 @formula

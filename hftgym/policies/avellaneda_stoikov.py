@@ -74,7 +74,8 @@ def best_risk_aversion(params: EnvParams | None = None, *, time_term: bool = Tru
     Raises:
         ValueError: The exact recursion does not cover the market, or the market has no volatility.
     """
-    from hftgym.policies.recursion import maximise, quotes_of, value_of  # needs the compiler
+    from hftgym.policies.recursion import quotes_of, value_of  # needs the compiler
+    from hftgym.policies.search import maximise
 
     market = as_params(params)
     if market.volatility == 0:
@@ -85,7 +86,7 @@ def best_risk_aversion(params: EnvParams | None = None, *, time_term: bool = Tru
         policy = AvellanedaStoikovPolicy(market, risk_aversion=gamma, time_term=time_term)
         return value_of(market, *quotes_of(policy, market))
 
-    (log10_skew,), best = maximise(worth, [(-4.0, 2.0)], points=31)
+    (log10_skew,), best = maximise(worth, [(-6.0, 6.0)], points=61)
     return _risk_aversion_of_skew(10.0**log10_skew, market), best
 
 

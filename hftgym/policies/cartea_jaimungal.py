@@ -39,7 +39,7 @@ class CarteaJaimungalPolicy(Policy):
     Args:
         params: Market; None is the default one. The whole table (t, q) is made at construction, in milliseconds.
         terminal_penalty: alpha, a charge on inventory^2 at the end, in half-spreads per unit^2 like `inventory_penalty`
-            (>= 0). This market has none, so that 0 is the value that fits it.
+            (>= 0); None takes the market's.
 
     Attributes:
         h: h(t, q) in quote currency, read-only (T + 1, 2Q + 1); column j is the inventory j - inventory_limit.
@@ -49,8 +49,10 @@ class CarteaJaimungalPolicy(Policy):
             apart, than float64 tables hold.
     """
 
-    def __init__(self, params: EnvParams | None = None, *, terminal_penalty: float = 0.0) -> None:
+    def __init__(self, params: EnvParams | None = None, *, terminal_penalty: float | None = None) -> None:
         self.params = _tractable(as_params(params))
+        if terminal_penalty is None:
+            terminal_penalty = self.params.terminal_penalty
         allowed = "a finite number of at least 0 (half-spreads per unit^2)"
         self.terminal_penalty = checked_number(
             "terminal_penalty", terminal_penalty, low=0.0, high=math.inf, allowed=allowed

@@ -15,18 +15,20 @@ from the mid, -1 for one that crosses the spread (an order at the opposite touch
 """
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hftgym.extremes import farthest_move
+from hftgym.market.price import PRICE_FLOOR
 from hftgym.observation import FEATURE_NAMES, N_FEATURES
 from hftgym.params import EnvParams, as_params
 from hftgym.policies.base import TOUCH, Policy, quote_of_action
 from hftgym.policies.recursion_kernel import Flow, Side, evaluate, optimise
+from hftgym.policies.search import maximise
 
 _COVERED = frozenset(
     {
@@ -35,7 +37,7 @@ _COVERED = frozenset(
         *("inventory_limit", "initial_cash", "inventory_penalty", "horizon", "window", "offset_low", "offset_high"),
     }
 )
-LARGEST_TABLE = 20_000_000  # states; three float64 tables of them are 480 MB
+LARGEST_TABLE = 5_000_000  # states; about a minute, and three float64 tables of 40 MB
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def best_constant(params: EnvParams | None = None) -> tuple[float, float]:
     def worth(offset: float) -> float:
         return value_of(params, offset * everywhere, offset * everywhere)
 
-    (offset,), best = maximise(worth, [(flow.low, flow.high)], points=61)
+    (offset,), best = maximise(worth, [(flow.low, _farthest_fill(flow))], points=61)
     return offset, best
 
 
@@ -161,28 +163,16 @@ def best_linear_skew(params: EnvParams | None = None) -> tuple[float, float, flo
         bid, ask = (np.clip(base + side * skew * inventory, flow.low, flow.high) for side in (1.0, -1.0))
         return value_of(params, bid, ask)
 
-    (base, skew), best = maximise(worth, [(flow.low, flow.high), (0.0, flow.high - flow.low)], points=25)
+    high = _farthest_fill(flow)
+    # A constant quote is a linear skew too, and where fills die off quickly its hump lies between the grid's points.
+    constant = (best_constant(params)[0], 0.0)
+    (base, skew), best = maximise(worth, [(flow.low, high), (0.0, high - flow.low)], points=25, also=[constant])
     return base, skew, best
 
 
-def maximise(
-    function: Callable[..., float], ranges: Sequence[tuple[float, float]], *, points: int
-) -> tuple[tuple[float, ...], float]:
-    """Return (argument, maximum) by a grid, then a compass search from its best point down to steps of 1e-6."""
-    axes = [np.linspace(low, high, points) for low, high in ranges]
-    best = max(((function(*x), x) for x in itertools.product(*axes)), key=lambda pair: pair[0])
-    steps = np.array([axis[1] - axis[0] for axis in axes])
-    while steps.max() > 1e-6:
-        found = best
-        for i, sign in itertools.product(range(len(axes)), (1.0, -1.0)):
-            x = list(best[1])
-            x[i] = min(max(x[i] + sign * steps[i], ranges[i][0]), ranges[i][1])
-            found = max(found, (function(*x), tuple(x)), key=lambda pair: pair[0])
-        if found[0] > best[0]:
-            best = found
-        else:
-            steps /= 2
-    return tuple(float(x) for x in best[1]), best[0]
+def _farthest_fill(flow: Flow) -> float:
+    """Return the offset, in half-spreads and within the range, beyond which fills are rarer than once in e^25."""
+    return min(flow.high, max(flow.low + 1.0, (flow.log_intensity + 25.0) / flow.decay))
 
 
 def covered(params: EnvParams | None, *, also: Collection[str] = ()) -> EnvParams:
@@ -209,7 +199,25 @@ def covered(params: EnvParams | None, *, also: Collection[str] = ()) -> EnvParam
             f"(horizon + 1) * (2 * inventory_limit + 1) must be at most {LARGEST_TABLE} for the exact recursion, got "
             f"horizon={params.horizon}, inventory_limit={params.inventory_limit}"
         )
+    _check_no_early_end(params)
     return params
+
+
+def _check_no_early_end(params: EnvParams) -> None:
+    """Raise if an account could be ruined or a price reach its floor: the recursion knows neither."""
+    move = farthest_move(params)
+    geometric = params.price_model == "geometric"
+    if move >= (-math.log(PRICE_FLOOR) if geometric else 1.0):
+        raise ValueError(
+            "the exact recursion does not cover prices that can reach their floor: lower the drifts, the volatilities "
+            f"or horizon={params.horizon}"
+        )
+    at_risk = params.inventory_limit * params.initial_price * (math.expm1(move) if geometric else move)
+    if at_risk >= params.initial_cash:
+        raise ValueError(
+            f"the exact recursion does not cover ruin: initial_cash must be above {at_risk:,.0f}, what a full "
+            f"inventory could lose in an episode, got {params.initial_cash:g}"
+        )
 
 
 def flow_of(params: EnvParams) -> Flow:

@@ -111,15 +111,18 @@ def _same(x, y):
 
 @formula
 def _ascend(a, up, down, bid, ask, flow, can_buy, can_sell):
-    """Return (bid offset, ask offset, gain) once each side answers the other best, from an ask that fills with a."""
+    """Return (bid offset, ask offset, gain) once each side answers the other best, from an ask that fills with a.
+
+    A bid that stays where it was gets the same answer again.
+    """
     bid_offset = ask_offset = math.nan
     gain = 0.0
     for _ in range(60):
-        bid_before, ask_before = bid_offset, ask_offset
+        bid_before = bid_offset
         bid_offset, b, bid_gain = _respond(a, up, up + down, bid, flow, can_buy)
         ask_offset, a, ask_gain = _respond(b, down, up + down, ask, flow, can_sell)
         gain = b * (bid_gain + up) + a * (ask_gain + down) - a * b * (up + down)
-        if _same(bid_offset, bid_before) & _same(ask_offset, ask_before):
+        if _same(bid_offset, bid_before):
             break
     return bid_offset, ask_offset, gain
 
@@ -136,7 +139,7 @@ def _best_pair(up, down, bid, ask, flow, can_buy, can_sell):
     best = _ascend(0.0, up, down, bid, ask, flow, can_buy, can_sell)
     for start in range(1, 102):
         other = _ascend((102.0 - start) / 101.0, up, down, bid, ask, flow, can_buy, can_sell)
-        if (start == 1) & _same(best[0], other[0]) & _same(best[1], other[1]):
+        if (start == 1) & _same(best[0], other[0]):
             return best
         if other[2] > best[2]:
             best = other

@@ -26,16 +26,17 @@ class Figure:
 
 
 def interleaved_seconds(jobs: Mapping[str, Callable[[], object]], *, rounds: int = 7) -> dict[str, float]:
-    """Time several jobs in turn, round after round, and return the median seconds of each.
+    """Time several single-threaded jobs in turn, round after round, and return the median CPU seconds of each.
 
-    What else the machine does hits all of them alike, so that their ratios mean something.
+    What else the machine does hits all of them alike, so that their ratios mean something; CPU seconds leave out the
+    time slices that it takes away.
     """
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for job in jobs.values():
         job()  # warm up: compile, fill caches
     for _ in range(rounds):
         for name, job in jobs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             job()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}

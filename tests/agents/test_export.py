@@ -117,6 +117,18 @@ def test_a_difference_that_the_probes_do_not_see_is_found(model, model_zip, tmp_
     refused(tmp_path, r"an action is off by .*, at most 1e-05 is allowed over 10,000 observations")
 
 
+@pytest.mark.parametrize("way", ["act", "actions"])
+def test_one_by_one_and_as_a_batch_the_file_acts_like_the_model(model_zip, tmp_path, monkeypatch, way):
+    right = getattr(OnnxPolicy, way)
+
+    def off_beside_the_probes(self, observations):
+        probe = observations.tolist() in self.manifest["probes"]["observations"]
+        return right(self, observations) + (0.0 if probe else 2e-5)
+
+    monkeypatch.setattr(OnnxPolicy, way, off_beside_the_probes)
+    refused(tmp_path, r"an action is off by .*e-05, at most 1e-05 is allowed over 10,000 observations")
+
+
 def test_a_plain_sb3_file_needs_the_market(tiny, tmp_path):
     path = tmp_path / "model.zip"
     PPO("MlpPolicy", make_env(tiny), device="cpu", n_steps=16).save(path)
@@ -127,7 +139,7 @@ def test_a_plain_sb3_file_needs_the_market(tiny, tmp_path):
 
 
 def test_a_contradiction_about_the_market_is_refused(model_zip, tmp_path):
-    refused(tmp_path, "was trained with params", params=EnvParams(spread=0.5))
+    refused(tmp_path, "was trained with params", params=EnvParams(spread=0.25))
 
 
 def test_what_is_no_model_is_refused(tmp_path):

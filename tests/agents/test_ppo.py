@@ -3,8 +3,10 @@
 import dataclasses
 import io
 import os
+import pickle
 import random
 import signal
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import callbacks, ppo
-from agents.checkpoint import load_newest
-from agents.ppo import PPOConfig, RunError, TrainingInterrupted, train
+from agents.checkpoint import load_newest, save_checkpoint
+from agents.ppo import PPOConfig, RunError, TrainingInterrupted, build_model, make_env, train
 from agents.run_folder import RunFolder
+from hftgym import EnvParams
 
 
 def weights(path):
@@ -106,6 +109,24 @@ def test_a_corrupt_checkpoint_is_skipped_and_named(tiny, whole, tmp_path, monkey
     assert equal(weights(model), weights(whole / "model.zip"))
 
 
+def test_no_part_of_a_damaged_checkpoint_is_unpickled(model, tmp_path, monkeypatch):
+    run = RunFolder(tmp_path / "run")
+    run.create(overwrite=False)
+    model.num_timesteps = 256
+    path = save_checkpoint(model, run, keep=2)
+    data = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        # A member's bytes come after its local header: 30 bytes, its name, an extra field that is empty here.
+        places = {m.filename: m.header_offset + 30 + len(m.filename) + m.file_size // 2 for m in archive.infolist()}
+    monkeypatch.setattr(pickle, "loads", lambda _: pytest.fail("unpickled"))
+    for name, place in places.items():
+        broken = bytearray(data)
+        broken[place] ^= 1
+        path.write_bytes(broken)
+        with pytest.warns(RuntimeWarning, match=f"{name} is damaged"), pytest.raises(RunError):
+            load_newest(run)
+
+
 def test_nothing_readable_is_an_error_and_nothing_saved_a_new_start(tiny, whole, tmp_path, monkeypatch):
     run = RunFolder(tmp_path / "run")
     with monkeypatch.context() as patch:
@@ -179,9 +200,53 @@ def test_overwriting_wins_over_resuming_and_needs_a_recipe_that_can_be_built(tin
     assert [path.name for path in run.newest_first()] == [run.checkpoint(256).name]
 
 
+CHANGED = {
+    "env_id": "MarketMakingCJ-v0",
+    "seed": 4,
+    "num_envs": 4,
+    "n_steps": 32,
+    "batch_size": 32,
+    "n_epochs": 3,
+    "learning_rate": 2**-7,
+    "final_learning_rate": 2**-9,
+    "gamma": 0.5,
+    "gae_lambda": 0.25,
+    "clip_range": 0.125,
+    "ent_coef": 0.375,
+    "vf_coef": 0.625,
+    "max_grad_norm": 0.75,
+    "log_std_init": -1.5,
+    "net_arch": (8, 4),
+    "training_reward": "raw",
+    "stagger": False,
+    "params": EnvParams(horizon=61, window=12),
+}
+MAY_CHANGE = {"total_timesteps": 1_000, "checkpoint_every": 512, "keep_checkpoints": 2}
+
+
+def test_every_word_of_the_recipe_reaches_the_model(tiny):
+    config = dataclasses.replace(tiny, **CHANGED)
+    model = build_model(config, make_env(config))
+    for name in ("seed", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef"):
+        assert getattr(model, name) == getattr(config, name) != getattr(tiny, name), name
+    assert (model.max_grad_norm, model.clip_range(1.0)) == (config.max_grad_norm, config.clip_range)
+    assert (model.rollout_buffer.gamma, model.rollout_buffer.gae_lambda) == (config.gamma, config.gae_lambda)
+    assert (model.lr_schedule(1.0), model.lr_schedule(0.0)) == (config.learning_rate, config.final_learning_rate)
+    assert (model.policy.log_std == config.log_std_init).all()
+    assert [layer.out_features for layer in model.policy.mlp_extractor.policy_net[::2]] == [8, 4]
+    env = model.get_env()
+    assert env.batch.spec.id == config.env_id
+    assert env.get_attr("params") == [config.params] * config.num_envs
+    assert (env.training_reward, env.stagger) == (config.training_reward, config.stagger)
+
+
 def test_another_recipe_cannot_be_resumed(tiny, whole):
-    with pytest.raises(RunError, match=r"started with gamma = 0\.99, so it cannot be resumed with 0\.5"):
-        train(dataclasses.replace(tiny, gamma=0.5), whole, resume=True, progress=False)
+    assert {*CHANGED, *MAY_CHANGE} == {field.name for field in dataclasses.fields(PPOConfig)}
+    for name, value in CHANGED.items():
+        with pytest.raises(RunError, match=rf"started with {name} = .*, so it cannot be resumed with .*--overwrite"):
+            train(dataclasses.replace(tiny, **{name: value}), whole, resume=True, progress=False)
+    model = train(dataclasses.replace(tiny, **MAY_CHANGE), whole, resume=True, progress=False)
+    assert model == whole / "model.zip"
 
 
 def test_a_checkpoint_of_another_version_is_not_trusted(whole, monkeypatch):

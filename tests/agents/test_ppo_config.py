@@ -25,7 +25,7 @@ def test_the_shipped_recipe_is_complete_and_for_the_default_market():
 )
 @settings(max_examples=100, deadline=None)
 def test_toml_round_trip(tmp_path_factory, seed, rate, widths, symbol):
-    params = EnvParams(symbol=symbol, spread=rate)
+    params = EnvParams(symbol=symbol, spread=rate / 3)
     config = dataclasses.replace(
         BASE, seed=seed, learning_rate=rate, final_learning_rate=rate, net_arch=tuple(widths), params=params
     )

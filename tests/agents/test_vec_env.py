@@ -108,15 +108,19 @@ def test_start_options_count_for_one_reset():
         env.reset()
 
 
-def test_truncation_is_told_apart():
-    gym.register("AdaptorTest-v0", vector_entry_point="hftgym.envs.vector:MarketMakingVectorEnv", max_episode_steps=5)
+@pytest.mark.parametrize(("steps", "truncated"), [(MARKET.horizon - 1, True), (MARKET.horizon, False)])
+def test_truncation_is_told_apart(steps, truncated):
+    """An episode that ends by itself in the last step that it may take is not cut off."""
+    gym.register(
+        "AdaptorTest-v0", vector_entry_point="hftgym.envs.vector:MarketMakingVectorEnv", max_episode_steps=steps
+    )
     try:
         env = NativeVecEnv("AdaptorTest-v0", num_envs=2, params=MARKET, stagger=False)
-        _, steps = played(env, 5)
+        _, ticks = played(env, steps)
     finally:
         del gym.registry["AdaptorTest-v0"]
-    assert steps[-1][2].all()
-    assert all(info["TimeLimit.truncated"] is True for info in steps[-1][3])
+    assert ticks[-1][2].all()
+    assert all(info["TimeLimit.truncated"] is truncated for info in ticks[-1][3])
 
 
 def test_totals_are_means_of_the_ticks_and_start_again():

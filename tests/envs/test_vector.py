@@ -5,7 +5,7 @@ import pickle
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +98,35 @@ def test_batch_is_seeded_like_gymnasiums_own_vector_env():
                 assert all((a[key] == b[key]).all() for key in a)
             else:
                 assert (a == b).all()
+
+
+def assert_same_info(mine, other):
+    """Equal keys and masks, and equal values where the masks say that there are any."""
+    assert set(mine) == set(other)
+    for key in (key for key in mine if not key.startswith("_")):
+        mask = other[f"_{key}"]
+        assert (mine[f"_{key}"] == mask).all()
+        if isinstance(mine[key], dict):
+            assert_same_info(mine[key], other[key])
+        else:
+            assert all(np.array_equal(mine[key][i], other[key][i]) for i in np.flatnonzero(mask))
+
+
+def test_the_info_of_an_end_is_gymnasiums():
+    params, ticks = EnvParams(horizon=15), [0, 4, 9]
+    ours = gym.make_vec("MarketMaking-v0", num_envs=3, params=params, autoreset_mode="SameStep")
+    theirs = SyncVectorEnv([lambda: MarketMakingEnv(params=params)] * 3, autoreset_mode="SameStep")
+    ours.reset(seed=4, options={"tick": ticks})
+    theirs.reset()
+    for i, env in enumerate(theirs.envs):
+        env.reset(seed=4 + i, options={"tick": ticks[i]})
+    ends = 0
+    for action in actions_for(2, 40, 3):
+        mine, other = ours.step(action), theirs.step(action)
+        ends += "final_obs" in mine[-1]
+        assert (mine[0] == other[0]).all()
+        assert_same_info(mine[-1], other[-1])
+    assert ends == 7  # never two in the same step
 
 
 def test_next_step_ignores_the_action_after_an_end():
@@ -201,6 +230,20 @@ def test_info_behaves_like_a_dictionary():
     assert len(info) == len(list(info.items())) == 2 * len(INFO_KEYS)
     assert (info.get("mid") == {**info}["mid"]).all()
     assert set(pickle.loads(pickle.dumps(info))) == set(info)
+
+
+def test_what_is_written_into_an_unread_info_stays():
+    envs = MarketMakingVectorEnv(2)
+    envs.reset(seed=0)
+    *_, info = envs.step(np.zeros((2, 2)))
+    info["mid"] = "mine"
+    info.update(ask="too")
+    info |= {"bid": "and this"}
+    assert (info["mid"], info["ask"], info["bid"]) == ("mine", "too", "and this")
+    assert len(info) == 2 * len(INFO_KEYS)
+    *_, info = envs.step(np.zeros((2, 2)))
+    info.clear()
+    assert not info
 
 
 def test_pickle_goes_on_where_it_was():

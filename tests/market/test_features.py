@@ -65,6 +65,23 @@ def test_a_price_that_stands_still_has_no_zscore():
     assert (rows[-79:, 3] == -1).all()
 
 
+def test_what_rounding_leaves_of_a_still_window_is_no_deviation():
+    rng, params = np.random.default_rng(0), EnvParams(window=10, horizon=100)
+    for price in rng.uniform(20, 500, 50):
+        # The sums of the window that ends at tick 20 are measured from the price at tick 10, far away.
+        prices = np.concatenate([100 * np.cumprod(1 + 0.002 * rng.standard_normal(11)), [price] * 10])
+        assert features_on(prices, params)[-1, 2] == 0
+
+
+def test_a_small_move_far_from_where_the_sums_are_measured_counts():
+    moves = 3e-6 * np.random.default_rng(0).standard_normal(21)
+    moves[11] = 0.5
+    prices = 100 * np.cumprod(1 + moves)
+    params = EnvParams(window=10, horizon=100)
+    # The variance is 1e-10 of the mean square, and loses ten of its sixteen digits.
+    np.testing.assert_allclose(features_on(prices, params)[-1, 2], expected(prices, params)[-1, 0], rtol=1e-4)
+
+
 def test_table_names_what_the_environment_gives():
     assert len(FEATURES) == N_FEATURES == MarketMakingEnv().observation_space.shape[0]
     assert len(set(FEATURE_NAMES)) == N_FEATURES

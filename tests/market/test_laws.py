@@ -8,6 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hftgym.envs import MarketMakingEnv, MarketMakingVectorEnv
+from hftgym.market import layout as at
+from hftgym.market.single import FIELDS_AT, allocate, reset_recorded, step_recorded
+from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
 CROSS, WITHDRAW = -1.0, 1.0
@@ -82,6 +85,28 @@ def test_crossing_pays_the_touch_and_the_taker_fee():
     assert (info["fill_bid"], info["fill_ask"]) == (1, 0)
     assert info["fees"] == pytest.approx(before["ask"] * 5e-4, rel=1e-14)
     assert info["spread_capture"] == pytest.approx(before["mid"] - before["ask"], rel=1e-12)
+
+
+@pytest.mark.parametrize("make", [MarketMakingEnv, MarketMakingVectorEnv])
+@pytest.mark.parametrize(("cash", "ruined"), [(50.0, True), (50.5, False)])
+def test_an_equity_of_exactly_zero_is_ruin(make, cash, ruined):
+    # Buying at 125 and selling at 75 costs 50, all of it or not quite.
+    env = make(params=EnvParams(spread=0.5, offset_high=3.0, volatility=0.0, taker_fee_bps=0.0, initial_cash=cash))
+    env.reset(seed=0)
+    *_, terminated, _, info = env.step(np.full(env.action_space.shape, CROSS, dtype=np.float32))
+    assert info["equity"] == cash - 50
+    assert terminated == ruined
+
+
+def test_a_resting_quote_is_filled_by_a_trade_at_its_own_price():
+    memory, observation = allocate(EnvParams(taker_fee_bps=0.0)), np.zeros(N_FEATURES, dtype=np.float32)
+    reset_recorded(memory, observation, 100.0, 0.5)
+    fills = []
+    for low, high in ((99.0, 101.0), (math.nextafter(99.0, 100.0), math.nextafter(101.0, 100.0))):
+        # Two half-spreads from the mid: 99 and 101.
+        step_recorded(memory, np.zeros(2), observation, np.array([0.5, low, high, 100.0, 0.5]))
+        fills.append(memory[[FIELDS_AT + at.FILL_BID, FIELDS_AT + at.FILL_ASK]].tolist())
+    assert fills == [[1, 1], [0, 0]]
 
 
 def test_withdrawing_never_trades():

@@ -99,10 +99,10 @@ def test_neighbouring_seeds_episodes_and_ticks_are_independent():
 
 def test_draws_depend_on_the_whole_seed():
     p = unpack_params(EnvParams())
-    low = draw(7.0, 0.0, 0.0, 0.0, p)
-    assert low != draw(7.0, 1.0, 0.0, 0.0, p)
-    assert low != draw(8.0, 0.0, 0.0, 0.0, p)
-    assert low == draw(7.0, 0.0, 0.0, 0.0, p)
+    low = draw(7.0, 0.0, 0.0, 0.0, 0.0, 0.0, p)
+    assert low != draw(7.0, 1.0, 0.0, 0.0, 0.0, 0.0, p)
+    assert low != draw(8.0, 0.0, 0.0, 0.0, 0.0, 0.0, p)
+    assert low == draw(7.0, 0.0, 0.0, 0.0, 0.0, 0.0, p)
 
 
 def unpack_params(params) -> Params:

@@ -1,11 +1,17 @@
 """Costs and rewards beyond the plain market."""
 
+import dataclasses
+
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hftgym.envs import MarketMakingEnv, MarketMakingVectorEnv
+from hftgym.market import layout as at
+from hftgym.market.layout import N_FIELDS
+from hftgym.market.single import FIELDS_AT
 from hftgym.params import EnvParams
 
 N = 4096
@@ -99,6 +105,33 @@ def test_trade_through_is_adverse():
     assert not info["inventory_pnl"][filled].any()  # nothing was held while the mid moved
 
 
+@pytest.mark.parametrize(("changes", "steps"), [({"trade_through": True}, 1), ({"order_latency": 1}, 2)])
+def test_a_quote_at_the_touch_itself_is_reached(changes, steps):
+    """The mid goes from 128 to 124 or 132, and the touch to exactly the bid or the ask that was quoted at 128."""
+    params = EnvParams(
+        initial_price=128.0,
+        price_model="arithmetic",
+        price_steps="binary",
+        volatility=2**-5,
+        microstructure_noise=0.0,
+        spread=2**-5,
+        arrival_intensity=0.0,
+        offset_low=0.0,
+        offset_high=2.0,
+        **changes,
+    )
+    envs = MarketMakingVectorEnv(64, params=params)
+    for beyond in (0.0, 2**-20):  # the action is the offset less 1; a half-spread is 1.9375 at 124 and 2.0625 at 132
+        envs.reset(seed=0)
+        *_, info = envs.step(np.tile([1 / 32 + beyond, -1 / 32 + beyond], (64, 1)))
+        down = info["mid"] < 128
+        if steps == 2:  # the late quotes meet the market of the second tick
+            *_, info = envs.step(np.ones((64, 2)))
+        assert 0 < down.sum() < 64
+        assert (info["fill_bid"] == (down & (beyond == 0))).all()
+        assert (info["fill_ask"] == (~down & (beyond == 0))).all()
+
+
 def play(params, steps=200):
     env = MarketMakingEnv(params=params)
     env.reset(seed=1)
@@ -156,3 +189,34 @@ def test_contradictory_parameters(values, message):
 def test_switches_are_booleans():
     with pytest.raises(TypeError, match="trade_through must be True or False, got 1"):
         EnvParams(trade_through=1)  # pyright: ignore
+
+
+def test_a_resting_quote_is_never_filled_at_a_better_price_than_its_own():
+    # Nobody sells, and the market falls through a bid that rests while newer decisions are on their way.
+    params = EnvParams(
+        order_latency=1,
+        order_latency_jitter=5.0,
+        order_latency_tail=1.0,
+        order_latency_longest=20,
+        arrival_intensity=0.0,
+        horizon=300,
+    )
+    for through, side in ((False, 0), (True, 0), (False, 1), (True, 1)):
+        env = gym.make("MarketMaking-v0", params=dataclasses.replace(params, trade_through=through)).unwrapped
+        action = np.ones(2, dtype=np.float32)
+        action[side] = 0.0
+        env.reset(seed=0)
+        fills = {"crossed on arrival": 0, "at its own price": 0}
+        ended = False
+        while not ended:
+            cash = env._info()["cash"]
+            *_, ended, _, info = env.step(action)
+            if units := info[("fill_bid", "fill_ask")[side]]:
+                price = abs(info["cash"] - cash + info["fees"]) / units
+                own = env._memory[FIELDS_AT + (at.QUOTE_BID, at.QUOTE_ASK)[side]]
+                if price == pytest.approx(own, rel=1e-9):
+                    fills["at its own price"] += 1
+                else:
+                    assert env._memory[FIELDS_AT + N_FIELDS + at.NEW] == 1.0
+                    fills["crossed on arrival"] += 1
+        assert (fills["at its own price"] > 0) == through

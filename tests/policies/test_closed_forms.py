@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from hftgym import PRESETS
 from hftgym.observation import FEATURE_NAMES, N_FEATURES
 from hftgym.params import EnvParams
 from hftgym.policies import CarteaJaimungalPolicy, GLFTPolicy
@@ -221,7 +222,7 @@ def test_offsets_are_limited_to_the_range(make):
 
 @pytest.mark.parametrize("make", POLICIES.values(), ids=POLICIES)
 def test_value_is_in_proportion_to_the_price(make):
-    dear = variant(initial_price=60_000.0)
+    dear = variant(initial_price=60_000.0, initial_cash=1e6)
     assert worth(make(dear)) == pytest.approx(600 * worth(make()), rel=1e-6)
 
 
@@ -285,7 +286,7 @@ def test_a_risk_aversion_that_is_not_positive_is_refused(gamma):
         GLFTPolicy(risk_aversion=gamma)
 
 
-@pytest.mark.parametrize("alpha", [-0.1, math.nan, math.inf, None, "0"])
+@pytest.mark.parametrize("alpha", [-0.1, math.nan, math.inf, "0"])
 def test_a_terminal_penalty_below_zero_is_refused(alpha):
     with pytest.raises(ValueError, match=r"terminal_penalty must be a finite number of at least 0 .*got "):
         CarteaJaimungalPolicy(terminal_penalty=alpha)
@@ -314,3 +315,9 @@ def test_a_value_outside_the_table_is_refused(t, q):
 def test_the_table_is_read_only():
     with pytest.raises(ValueError, match="read-only"):
         CarteaJaimungalPolicy().h[0, 0] = 1.0
+
+
+def test_the_terminal_penalty_is_the_markets_unless_another_is_given():
+    market = dataclasses.replace(PRESETS["cartea-jaimungal"], terminal_penalty=0.3)
+    told = CarteaJaimungalPolicy(PRESETS["cartea-jaimungal"], terminal_penalty=0.3)
+    np.testing.assert_array_equal(CarteaJaimungalPolicy(market).h, told.h)

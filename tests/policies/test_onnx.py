@@ -231,7 +231,8 @@ def changed(**values):
         (changed(probes={"observations": [], "actions": []}), "the probes must be"),
         (changed(probes={"observations": 5.0, "actions": 5.0}), "the probes must be"),
         (changed(parity={}), "probes is malformed"),
-        (changed(parity={"tolerance": 0.5}), "tolerance of at most 0.001"),
+        (changed(parity={"tolerance": 1.1e-3}), "tolerance of at most 0.001"),
+        (changed(parity={"tolerance": 0.0}), "tolerance of at most 0.001"),
         (changed(parity={"tolerance": float("nan")}), "tolerance of at most 0.001"),
         (lambda m: m["probes"]["actions"][3].__setitem__(0, 0.123), "a probe's action is off by .* at most 1e-05"),
         (lambda m: m["probes"]["actions"][3].__setitem__(0, float("nan")), "a probe's action is off by nan"),
@@ -241,6 +242,19 @@ def changed(**values):
 )
 def test_a_manifest_that_does_not_fit_is_refused(altered, manifest, message):
     refused(altered(manifest=manifest), message)
+
+
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-3])
+def test_a_probe_may_be_off_by_the_tolerance_and_no_more(altered, tolerance):
+    def shifted(share):
+        def change(manifest):
+            manifest["parity"]["tolerance"] = tolerance
+            manifest["probes"]["actions"][3][1] += share * tolerance
+
+        return change
+
+    assert OnnxPolicy(altered(manifest=shifted(0.8))).manifest["parity"]["tolerance"] == tolerance
+    refused(altered(manifest=shifted(1.2)), f"a probe's action is off by .*, expected at most {tolerance:g}")
 
 
 def test_another_environment_is_refused_if_one_is_named(path):

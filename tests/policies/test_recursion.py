@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hftgym.params import EnvParams
@@ -58,7 +58,7 @@ def test_quotes_of_the_default_market():
         ({"offset_high": 2.0}, 28.026),
         ({"offset_high": 3.0}, 29.768),
         ({"offset_high": 15.0}, 29.799),
-        ({"initial_price": 60_000.0}, 29.799 * 600),
+        ({"initial_price": 60_000.0, "initial_cash": 1e6}, 29.799 * 600),
     ],
 )
 def test_variants_of_the_default_market(changes, optimum):
@@ -130,6 +130,7 @@ MARKETS = {
     "rebates": dataclasses.replace(TINY, maker_fee_bps=-20.0, taker_fee_bps=-30.0),
     "heavy penalty": dataclasses.replace(TINY, inventory_penalty=4.0),
     "heavy penalty and rebate": dataclasses.replace(TINY, inventory_penalty=4.0, taker_fee_bps=-60.0),
+    "too dear to cross": dataclasses.replace(TINY, inventory_penalty=4.0, taker_fee_bps=1000.0),
 }
 
 
@@ -216,13 +217,52 @@ RANDOM_MARKET = st.builds(
 )
 
 
+# Without inventory, before the last tick, there are three pairs of mutual best answers: no quotes, quotes at 2.9 (the
+# best pair, which neither no ask nor a sure one leads to), and crossing on both sides.
+BETWEEN = variant(
+    horizon=4,
+    inventory_limit=2,
+    spread=0.01,
+    arrival_intensity=1.5,
+    fill_decay=0.175,
+    inventory_penalty=4.6,
+    taker_fee_bps=-52.0,
+    offset_high=2.9,
+)
+# Crossing on both sides is best by a little, and only an ask that is sure to fill leads there.
+SURE = variant(
+    horizon=4,
+    inventory_limit=2,
+    arrival_intensity=7.0,
+    fill_decay=0.93,
+    inventory_penalty=25.0,
+    taker_fee_bps=-3.0,
+    offset_high=2.3,
+)
+
+
 @settings(deadline=None)
+@example(params=BETWEEN, quotes=[2.9] * 40)
+@example(params=SURE, quotes=[-1.0] * 40)
 @given(params=RANDOM_MARKET, quotes=st.lists(QUOTE, min_size=40, max_size=40))
 def test_no_quotes_are_worth_more_than_the_optimum(params, quotes):
     bid, ask = np.array(quotes).reshape(2, 4, 5)
     solution = solve(params)
     best = solution.value / params.half_spread
     assert (value_table(params, bid, ask) / params.half_spread <= best + 1e-9 * (1 + abs(best))).all()
+
+
+@pytest.mark.parametrize("low", [-1.0, 0.5])
+def test_a_quote_that_rests_is_inside_the_range(low):
+    # Both sides want nothing more than to be rid of the inventory, and crossing costs too much.
+    params = variant(inventory_penalty=5.0, taker_fee_bps=1000.0, offset_low=low, horizon=3)
+    solution = solve(params)
+    for offsets in (solution.bid_offset, solution.ask_offset):
+        resting = offsets[np.isfinite(offsets)]
+        assert resting.min() == pytest.approx(low)
+        assert resting.min() > -1.0
+        assert resting.max() <= params.offset_high
+    assert best_constant(params)[0] >= low
 
 
 @pytest.mark.parametrize("penalty", [0.008, 0.2])
@@ -265,7 +305,7 @@ def test_a_market_feature_that_is_not_covered_is_refused_by_name():
 
 
 def test_a_table_too_large_for_memory_is_refused():
-    with pytest.raises(ValueError, match=r"must be at most 20000000 .*horizon=10000000, inventory_limit=10"):
+    with pytest.raises(ValueError, match=r"must be at most 5000000 .*horizon=10000000, inventory_limit=10"):
         solve(variant(horizon=10_000_000))
 
 

@@ -158,7 +158,7 @@ def test_avellaneda_stoikov_default_is_the_best_risk_aversion_of_the_default_mar
 
 
 def test_avellaneda_stoikov_default_is_as_good_at_every_price_and_volatility():
-    for change in ({"initial_price": 60_000.0}, {"volatility": 2e-4}):
+    for change in ({"initial_price": 60_000.0, "initial_cash": 1e6}, {"volatility": 2e-4}):
         params = dataclasses.replace(DEFAULT, **change)
         value = value_of(params, *quotes_of(AvellanedaStoikovPolicy(params), params))
         assert value / params.half_spread == pytest.approx(29.081 / DEFAULT.half_spread, rel=2e-4)

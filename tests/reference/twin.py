@@ -126,6 +126,7 @@ class Twin:
         """Return the orders that are in the market now: [price, size left] of the bid and of the ask."""
         self.decisions.append(decision)
         lag = min(self.lag + 1, self.latency())
+        self.arriving = lag <= self.lag
         if lag > self.age:
             self.orders = [[None, 0.0], [None, 0.0]]
         elif lag <= self.lag:  # a newer decision has arrived
@@ -133,15 +134,19 @@ class Twin:
         self.lag = lag
         return self.orders
 
-    def trade(self, price, size, u, side):
+    def trade(self, order, u, side):
         """Return (units, price, fee, the quote if it rests, what is left of it)."""
         p, mid = self.p, self.prices[-1]
         half = mid * p.spread / 2
+        price, size = order
         size = min(size, max(0.0, p.inventory_limit - side * self.inventory))
+        touch = mid + side * half
+        crosses = self.arriving and price is not None and side * (price - touch) >= 0
+        if crosses:
+            order[1] = size  # what the limit cuts off is not sent
         if price is None or size == 0:
             return 0.0, 0.0, 0.0, None, 0.0
-        touch = mid + side * half
-        if side * (price - touch) >= 0:
+        if crosses:
             taken = self.taker_price(touch, side, size, half)
             return size, taken, size * taken * p.taker_fee_bps / 1e4, None, 0.0
         if self.filled(side * (mid - price) / half, u, side):
@@ -163,8 +168,8 @@ class Twin:
         decision = ((self.decided(action[0], 1.0), sizes[0]), (self.decided(action[1], -1.0), sizes[1]))
         orders = self.in_force(decision)
         self.age += 1
-        bought, bid_price, bid_fee, bid, bid_left = self.trade(*orders[0], u_bid, 1.0)
-        sold, ask_price, ask_fee, ask, ask_left = self.trade(*orders[1], u_ask, -1.0)
+        bought, bid_price, bid_fee, bid, bid_left = self.trade(orders[0], u_bid, 1.0)
+        sold, ask_price, ask_fee, ask, ask_left = self.trade(orders[1], u_ask, -1.0)
         equity_before = self.cash + self.inventory * mid
         self.excite(1.0, u_bid)
         self.excite(-1.0, u_ask)
