@@ -1,6 +1,6 @@
 """A checkpoint: everything that a run needs to go on as if it had never stopped.
 
-It is a Stable-Baselines3 file with one more member, so that `PPO.load` reads it too. Like every such file it holds
+It is a Stable-Baselines3 file with one more member, so that `load_model` reads it too. Like every such file it holds
 pickled objects: resume your own runs only.
 """
 
@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sb3_contrib import RecurrentPPO
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3 import PPO
+from stable_baselines3.common.save_util import load_from_zip_file
 
 import hftgym
 from agents.run_folder import RunError, RunFolder, write_atomic
@@ -21,15 +24,24 @@ from agents.vec_env import NativeVecEnv
 
 _STATE = "training_state.pkl"
 
+Model = PPO | RecurrentPPO
 
-def model_bytes(model: PPO) -> bytes:
+
+def load_model(path: Path | str) -> Model:
+    """Return the agent of a Stable-Baselines3 file, whichever of the two algorithms it is of."""
+    data, _, _ = load_from_zip_file(path, device="cpu")
+    recurrent = data is not None and issubclass(data["policy_class"], RecurrentActorCriticPolicy)
+    return (RecurrentPPO if recurrent else PPO).load(path, device="cpu")
+
+
+def model_bytes(model: Model) -> bytes:
     """Return the agent as the bytes of a Stable-Baselines3 file."""
     buffer = io.BytesIO()
     model.save(buffer)
     return buffer.getvalue()
 
 
-def save_checkpoint(model: PPO, folder: RunFolder, *, keep: int) -> Path:
+def save_checkpoint(model: Model, folder: RunFolder, *, keep: int) -> Path:
     """Write a checkpoint of a model between two rollouts, and delete all but the newest `keep`.
 
     Raises:
@@ -38,6 +50,8 @@ def save_checkpoint(model: PPO, folder: RunFolder, *, keep: int) -> Path:
     state = {
         "version": hftgym.__version__,
         "env": model.get_env(),
+        # What the LSTM remembers of the episodes under way; SB3 leaves it out of its files.
+        "memory": model._last_lstm_states if isinstance(model, RecurrentPPO) else None,
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state(),  # noqa: NPY002 (SB3 draws its batches from the global generator)
     }
@@ -50,7 +64,7 @@ def save_checkpoint(model: PPO, folder: RunFolder, *, keep: int) -> Path:
     return path
 
 
-def load_newest(folder: RunFolder) -> PPO | None:
+def load_newest(folder: RunFolder) -> Model | None:
     """Return the model of the newest readable checkpoint, with its environments and generators; None without any.
 
     A checkpoint that cannot be read is skipped with a RuntimeWarning that names it.
@@ -70,7 +84,7 @@ def load_newest(folder: RunFolder) -> PPO | None:
     return None
 
 
-def _load(path: Path) -> PPO:
+def _load(path: Path) -> Model:
     with zipfile.ZipFile(path) as archive:
         # Before anything is unpickled: every member is as it was written.
         damaged = archive.testzip()
@@ -80,8 +94,10 @@ def _load(path: Path) -> PPO:
     if state["version"] != hftgym.__version__:
         raise RunError(f"it was written by hftgym {state['version']}, this is {hftgym.__version__}")
     env: NativeVecEnv = state["env"]
-    model = PPO.load(path, device="cpu")
+    model = load_model(path)
     model.set_env(env, force_reset=False)
+    if isinstance(model, RecurrentPPO):
+        model._last_lstm_states = state["memory"]
     torch.set_rng_state(state["torch"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     return model

@@ -7,28 +7,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from stable_baselines3 import PPO
 
 import hftgym
-from agents.onnx_graph import ExportError, build_graph, policy_layers
+from agents.checkpoint import Model, load_model
+from agents.onnx_graph import build_graph, policy_net
+from agents.onnx_memory import ExportError
+from agents.parity import Story, largest_difference, probes_of, story_of
 from agents.ppo import PPOConfig, one_thread
 from agents.run_folder import write_atomic
-from agents.vec_env import NativeVecEnv
-from hftgym import FEATURE_NAMES, FEATURES, OBS_VERSION, EnvParams
-from hftgym.observation import N_FEATURES
+from hftgym import FEATURE_NAMES, OBS_VERSION, EnvParams
 from hftgym.policies.onnx import FORMAT, ModelFileError, OnnxPolicy, seal
 
-__all__ = ["TOLERANCE", "ExportError", "export"]
+__all__ = ["TOLERANCE", "ExportError", "export", "sealed_file"]
 
 # Largest difference of an action, in action units, between the file and the model.
 TOLERANCE = 1e-5
-_N_COMPARED = 10_000
-_N_UNIFORM = 2_000
-_N_PROBES = 16
-_LOW, _HIGH = [feature.low for feature in FEATURES], [feature.high for feature in FEATURES]
+_PACKAGES = ("torch", "onnx", "numpy")
 _ACTION_MEANING = (
     "(bid, ask): -1 crosses the spread, +1 withdraws the side, between them the offset from the mid runs linearly from "
     "offset_low to offset_high half-spreads"
@@ -38,48 +33,49 @@ _ACTION_MEANING = (
 def export(
     model_zip: Path | str, out_path: Path | str, *, params: EnvParams | None = None, env_id: str | None = None
 ) -> dict[str, Any]:
-    """Write the policy of a Stable-Baselines3 PPO file as an ONNX file and return its manifest.
+    """Write the policy of a Stable-Baselines3 PPO or RecurrentPPO file as an ONNX file and return its manifest.
 
     The same model gives the same bytes. `hftgym.policies.OnnxPolicy` reads the file. (A model that was trained behind
     SB3's `VecNormalize` does not contain its normaliser, and cannot be exported without it.)
 
     Args:
-        model_zip: `model.zip` of a run, or any SB3 PPO file of an 8-feature market-making environment.
+        model_zip: `model.zip` of a run, or any SB3 file of the two of an 8-feature market-making environment.
         out_path: The file to write.
         params: The market that the agent was trained in. A file written by `agents.ppo` knows it; any other needs it.
         env_id: The environment it was trained in, likewise.
 
     Raises:
         ExportError: The model cannot be read, has another architecture, has weights that are not finite, or the file
-            would act differently by more than 1e-5 somewhere among 10,000 observations. Nothing is written.
+            would act, or remember, differently by more than 1e-5 somewhere among 10,000 observations. Nothing is
+            written.
         RunError: The file cannot be written.
     """
     out_path = Path(out_path)
     with one_thread():
         model = _loaded(Path(model_zip))
-        graph = build_graph(policy_layers(model), model.action_space)
+        net = policy_net(model)
+        graph = build_graph(net, model.action_space)
         origin = _origin(model, Path(model_zip), params, env_id)
-        observations = _observations(model, EnvParams.from_dict(origin["params"]), origin["env_id"])
-        actions, _ = model.predict(observations, deterministic=True)
-    manifest = origin | {"probes": _probes(observations, actions)}
-    manifest["parity"] = {"max_abs": 0.0, "n": len(observations), "tolerance": TOLERANCE}
-    manifest["parity"]["max_abs"] = _parity(_file(graph, manifest), observations, actions)
-    data = _file(graph, manifest)
+        story = story_of(model, EnvParams.from_dict(origin["params"]), origin["env_id"], widths=net.widths)
+    manifest = origin | {"state": net.widths, "probes": probes_of(story)}
+    manifest["parity"] = {"max_abs": 0.0, "n": story.size, "tolerance": TOLERANCE}
+    manifest["parity"]["max_abs"] = _parity(sealed_file(graph, manifest), story)
+    data = sealed_file(graph, manifest)
     OnnxPolicy.from_bytes(data, name=str(out_path), env_id=origin["env_id"])
     write_atomic(out_path, data)
     return manifest
 
 
-def _loaded(path: Path) -> PPO:
+def _loaded(path: Path) -> Model:
     if not path.is_file():
         raise ExportError(f"there is no file {path}: train one with scripts/train.py")
     try:
-        return PPO.load(path, device="cpu")
+        return load_model(path)
     except Exception as error:  # a damaged pickle can raise anything
         raise ExportError(f"{path} cannot be read as a Stable-Baselines3 PPO file: {error}") from error
 
 
-def _origin(model: PPO, path: Path, params: EnvParams | None, env_id: str | None) -> dict[str, Any]:
+def _origin(model: Model, path: Path, params: EnvParams | None, env_id: str | None) -> dict[str, Any]:
     """Return the part of the manifest that says where the policy comes from and what it reads and writes."""
     stored: Mapping[str, Any] | None = getattr(model, "hftgym_config", None)
     try:
@@ -94,7 +90,7 @@ def _origin(model: PPO, path: Path, params: EnvParams | None, env_id: str | None
             raise ExportError(f"{path} was trained with {name} = {known[name]!r}, so it cannot be {given!r}")
     market, environment = params or known["params"], env_id or known["env_id"]
     assert isinstance(market, EnvParams)
-    packages = {"sb3": "stable_baselines3", "torch": "torch", "onnx": "onnx", "numpy": "numpy"}
+    packages = {"sb3": "stable_baselines3", "sb3_contrib": "sb3_contrib"} | {name: name for name in _PACKAGES}
     return {
         "format": FORMAT,
         "env_id": environment,
@@ -102,62 +98,51 @@ def _origin(model: PPO, path: Path, params: EnvParams | None, env_id: str | None
         "feature_names": list(FEATURE_NAMES),
         "action": {"names": ["bid", "ask"], "low": -1.0, "high": 1.0, "meaning": _ACTION_MEANING},
         "params": market.to_dict(),
-        "algo": "PPO",
+        "algo": type(model).__name__,
         "precision": "float32",
         "seed": model.seed,
         "timesteps": model.num_timesteps,
-        "config_sha256": config and hashlib.sha256(config.to_toml().encode()).hexdigest(),
+        "config_sha256": config and _sha256(config.to_toml()),
+        "data_sha256": _sha256(json.dumps(_data(market, environment, model.seed, config))),
         "versions": {"hftgym": hftgym.__version__} | {name: version(package) for name, package in packages.items()},
     }
 
 
-def _observations(model: PPO, params: EnvParams, env_id: str) -> NDArray[np.float32]:
-    """Return 10,000 observations, float32: from episodes of the policy, and a fifth from the whole box."""
-    generator = np.random.default_rng(0)
-    num_envs = 64
-    envs = NativeVecEnv(env_id, num_envs=num_envs, params=params, seed=0)
-    inventories = generator.uniform(-params.inventory_limit, params.inventory_limit, size=num_envs)
-    envs.set_options([{"inventory": inventory} for inventory in inventories])
-    observation = envs.reset()
-    rows = [observation]
-    while num_envs * len(rows) < _N_COMPARED - _N_UNIFORM:
-        actions, _ = model.predict(observation, deterministic=True)
-        observation = np.asarray(envs.step(actions)[0])
-        rows.append(observation)
-    envs.close()
-    uniform = generator.uniform(_LOW, _HIGH, size=(_N_UNIFORM, N_FEATURES)).astype(np.float32)
-    return np.concatenate([*rows, uniform])[-_N_COMPARED:]
+def _data(params: EnvParams, env_id: str, seed: int | None, config: PPOConfig | None) -> dict[str, Any]:
+    """Return what determines every price that the agent was trained on, as far as it is known.
+
+    There is no file: the draws of environment i are a function of the market and of seed + i.
+    """
+    batch = config and {"num_envs": config.num_envs, "stagger": config.stagger}
+    return {"env_id": env_id, "params": params.to_dict(), "seed": seed, "batch": batch}
 
 
-def _probes(observations: NDArray[np.float32], actions: NDArray[np.float32]) -> dict[str, Any]:
-    """Return 16 observations from all over the 10,000, with the model's actions."""
-    places = np.linspace(0, len(observations) - 1, _N_PROBES).astype(int)
-    return {"observations": observations[places].tolist(), "actions": actions[places].tolist()}
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _file(graph: onnx.ModelProto, manifest: dict[str, Any]) -> bytes:
+def sealed_file(graph: onnx.ModelProto, manifest: dict[str, Any]) -> bytes:
     """Return the bytes of the file, manifest and hash included."""
-    onnx.helper.set_model_props(graph, {"manifest": json.dumps(manifest, sort_keys=True)})
+    # No blanks: the manifest is a good part of a small file.
+    onnx.helper.set_model_props(graph, {"manifest": json.dumps(manifest, separators=(",", ":"))})
     onnx.checker.check_model(graph)
     return seal(graph.SerializeToString(deterministic=True))
 
 
-def _parity(data: bytes, observations: NDArray[np.float32], actions: NDArray[np.float32]) -> float:
-    """Return the largest difference between the file's actions, one by one and as a batch, and the model's.
+def _parity(data: bytes, story: Story) -> float:
+    """Return the largest difference between what the file and the model return.
 
     Raises:
         ExportError: It exceeds the tolerance.
     """
     try:
-        policy = OnnxPolicy.from_bytes(data, name="the exported file")
-    except ModelFileError as error:
+        worst = largest_difference(OnnxPolicy.from_bytes(data, name="the exported file"), story)
+    except (ModelFileError, FloatingPointError) as error:
         raise ExportError(f"the exported file does not act like the model: {error}") from error
-    singles = np.array([policy.act(observation).copy() for observation in observations])
-    batch, _ = policy.predict(observations)
-    worst = float(max(np.abs(singles - actions).max(), np.abs(batch - actions).max()))
     if not worst <= TOLERANCE:
+        what = "an action or a memory" if story.states else "an action"
         raise ExportError(
-            f"the exported file does not act like the model: an action is off by {worst:g}, at most {TOLERANCE:g} is "
-            f"allowed over {len(observations):,} observations"
+            f"the exported file does not act like the model: {what} is off by {worst:g}, at most {TOLERANCE:g} is "
+            f"allowed over {story.size:,} observations"
         )
     return worst

@@ -1,4 +1,4 @@
-"""PPO on the native batch: `train` a configuration into a run folder, interrupt it at any moment, resume it exactly."""
+"""PPO and RecurrentPPO on the native batch: `train` into a run folder, interrupt at any moment, resume exactly."""
 
 import dataclasses
 import shlex
@@ -6,23 +6,27 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
+from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import LinearSchedule
 
 from agents.callbacks import CheckpointCallback, MarketCallback, ProgressCallback, StopRequest
-from agents.checkpoint import load_newest, model_bytes, save_checkpoint
-from agents.ppo_config import DEFAULT_CONFIG, PPOConfig
+from agents.checkpoint import Model, load_newest, model_bytes, save_checkpoint
+from agents.ppo_config import DEFAULT_CONFIG, PPOConfig, RecurrentConfig
+from agents.recurrent import LstmPolicy, lstm_arguments
 from agents.run_folder import RunError, RunFolder, write_atomic
 from agents.vec_env import NativeVecEnv
 
 __all__ = [
     "DEFAULT_CONFIG",
     "PPOConfig",
+    "RecurrentConfig",
     "RunError",
     "TrainingInterrupted",
     "build_model",
@@ -106,19 +110,21 @@ def make_env(config: PPOConfig) -> NativeVecEnv:
         seed=config.seed,
         training_reward=config.training_reward,
         stagger=config.stagger,
+        return_weights=config.return_weights,
     )
 
 
-def build_model(config: PPOConfig, env: NativeVecEnv, *, schedule: Callable[[float], float] | None = None) -> PPO:
-    """Return an untrained agent.
+def build_model(config: PPOConfig, env: NativeVecEnv, *, schedule: Callable[[float], float] | None = None) -> Model:
+    """Return an untrained agent of the configuration's algorithm.
 
     Args:
         config: The recipe.
         env: Its environments.
         schedule: Learning rate by the share of the budget that is left (1 to 0), instead of the configuration's.
     """
-    model = PPO(
-        "MlpPolicy",
+    algorithm, policy, memory = _algorithm(config)
+    model = algorithm(
+        policy,
         env,
         learning_rate=schedule or LinearSchedule(config.learning_rate, config.final_learning_rate, 1.0),
         n_steps=config.n_steps,
@@ -134,6 +140,7 @@ def build_model(config: PPOConfig, env: NativeVecEnv, *, schedule: Callable[[flo
             "net_arch": list(config.net_arch),
             "activation_fn": torch.nn.Tanh,
             "log_std_init": config.log_std_init,
+            **memory,
         },
         stats_window_size=config.num_envs,
         seed=config.seed,
@@ -144,7 +151,14 @@ def build_model(config: PPOConfig, env: NativeVecEnv, *, schedule: Callable[[flo
     return model
 
 
-def _learn(model: PPO, config: PPOConfig, folder: RunFolder, progress: ProgressCallback | None) -> None:
+def _algorithm(config: PPOConfig) -> tuple[type[Any], Any, dict[str, Any]]:
+    """Return SB3's algorithm, its policy, and the policy's arguments that only this one has."""
+    if isinstance(config, RecurrentConfig):
+        return RecurrentPPO, LstmPolicy, lstm_arguments(config)
+    return PPO, "MlpPolicy", {}
+
+
+def _learn(model: Model, config: PPOConfig, folder: RunFolder, progress: ProgressCallback | None) -> None:
     """Train to the end of the budget, or until Ctrl-C."""
     env = model.get_env()
     assert isinstance(env, NativeVecEnv)
@@ -176,16 +190,16 @@ def _learn(model: PPO, config: PPOConfig, folder: RunFolder, progress: ProgressC
     save()
 
 
-def _resumed(config: PPOConfig, folder: RunFolder) -> PPO | None:
+def _resumed(config: PPOConfig, folder: RunFolder) -> Model | None:
     """Return the model to continue, or None if there is nothing to continue from."""
     if not folder.config.exists():
         return None
     before = PPOConfig.from_toml(folder.config)
-    for field in dataclasses.fields(PPOConfig):
-        old, new = getattr(before, field.name), getattr(config, field.name)
-        if old != new and field.name not in _MAY_CHANGE:
+    for name in ("algo", *(field.name for field in dataclasses.fields(before))):
+        old, new = getattr(before, name), getattr(config, name, None)
+        if old != new and name not in _MAY_CHANGE:
             raise RunError(
-                f"{folder.path} was started with {field.name} = {old!r}, so it cannot be resumed with {new!r}: "
+                f"{folder.path} was started with {name} = {old!r}, so it cannot be resumed with {new!r}: "
                 "choose another name, or --overwrite"
             )
     model = load_newest(folder)
@@ -201,7 +215,7 @@ def _record(config: PPOConfig, folder: RunFolder) -> None:
     write_atomic(folder.command, before + f"{shlex.join(sys.orig_argv)}\n".encode())
 
 
-def _explained(error: ValueError, model: PPO) -> Exception:
+def _explained(error: ValueError, model: Model) -> Exception:
     """Return an error that says what happened if the weights are not finite any more, and `error` otherwise."""
     if all(bool(torch.isfinite(weights).all()) for weights in model.policy.parameters()):
         return error

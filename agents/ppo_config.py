@@ -1,4 +1,4 @@
-"""The configuration of a PPO run: one frozen dataclass, read from TOML, written to TOML."""
+"""The configuration of a run: a frozen dataclass per algorithm, read from TOML, written to TOML."""
 
 import dataclasses
 import difflib
@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, get_args
+from typing import Any, ClassVar, Self, get_args
 
+from agents.return_memory import ReturnMemory
 from agents.vec_env import TrainingReward
 from hftgym import EnvParams
 
@@ -34,6 +35,7 @@ _BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
         "vf_coef": (0.0, True, 1e3),
         "max_grad_norm": (0.0, False, 1e6),
         "log_std_init": (-10.0, True, 2.0),
+        "lstm_size": (1, True, 1_024),
         "checkpoint_every": (1, True, 10**12),
         "keep_checkpoints": (2, True, 1_000),
     }
@@ -69,12 +71,16 @@ class PPOConfig:
         stagger: Start the first episodes at random ticks.
         checkpoint_every: Environment steps between checkpoints.
         keep_checkpoints: How many of the newest checkpoints stay on disk (>= 2, in case one becomes unreadable).
+        return_weights: Weights of exponentially weighted averages of past returns that the policy sees besides the
+            observation (`agents.return_memory`); empty is none, and a policy without a memory.
         params: The market and the task.
 
     Raises:
         ValueError: A value is outside its range; the message names the field, the value and what is allowed.
         TypeError: A value is not of its field's type.
     """
+
+    algo: ClassVar[str] = "PPO"
 
     env_id: str
     seed: int
@@ -97,12 +103,14 @@ class PPOConfig:
     stagger: bool
     checkpoint_every: int
     keep_checkpoints: int
+    return_weights: tuple[float, ...] = ()
     params: EnvParams
 
     def __post_init__(self) -> None:
         """Check every field, and what they must satisfy together."""
-        for name in _BOUNDS:
-            _check_number(name, getattr(self, name))
+        for field in dataclasses.fields(self):
+            if field.name in _BOUNDS:
+                _check_number(field.name, getattr(self, field.name), integer=field.type is int)
         if not isinstance(self.env_id, str) or not self.env_id:
             raise TypeError(f"env_id must be a Gymnasium id, got {self.env_id!r}")
         if not isinstance(self.stagger, bool):
@@ -115,6 +123,8 @@ class PPOConfig:
         widths = self.net_arch
         if not (isinstance(widths, tuple) and widths and all(type(w) is int and 1 <= w <= 4096 for w in widths)):
             raise ValueError(f"net_arch must be one or more layer widths from 1 to 4096, got {widths!r}")
+        if self.return_weights != ():
+            ReturnMemory(self.return_weights)  # checks them
         rollout = self.num_envs * self.n_steps
         if rollout % self.batch_size:
             raise ValueError(f"batch_size must divide num_envs * n_steps = {rollout}, got {self.batch_size}")
@@ -126,11 +136,11 @@ class PPOConfig:
 
     @classmethod
     def from_toml(cls, path: Path = DEFAULT_CONFIG) -> Self:
-        """Read a configuration; `dataclasses.replace` makes a variant.
+        """Read a configuration, of the class that its `algo` names; `dataclasses.replace` makes a variant.
 
         Raises:
-            ValueError: The file is not TOML, lacks a field or has one that does not exist, or a value is outside its
-                range; the message names the file.
+            ValueError: The file is not TOML, lacks a field or has one that does not exist, is of another algorithm, or
+                a value is outside its range; the message names the file.
         """
         try:
             with path.open("rb") as file:
@@ -145,13 +155,19 @@ class PPOConfig:
         Raises:
             ValueError: A field is missing, does not exist, or is outside its range.
         """
-        _check_names(cls, values)
-        params, widths = EnvParams.from_dict(values["params"]), tuple(values["net_arch"])
-        return cls(**{**values, "params": params, "net_arch": widths})
+        values = dict(values)
+        algo = values.pop("algo", PPOConfig.algo)
+        kind = {kind.algo: kind for kind in (PPOConfig, RecurrentConfig)}.get(algo)
+        if kind is None or not issubclass(kind, cls):
+            raise ValueError(f"algo must be one that {cls.__name__} is the configuration of, got {algo!r}")
+        _check_names(kind, values)
+        sequences = {name: tuple(values[name]) for name in ("net_arch", "return_weights") if name in values}
+        return kind(**{**values, **sequences, "params": EnvParams.from_dict(values["params"])})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return {**dataclasses.asdict(self), "net_arch": list(self.net_arch), "params": self.params.to_dict()}
+        """Return the fields as plain values, and the algorithm."""
+        sequences = {"net_arch": list(self.net_arch), "return_weights": list(self.return_weights)}
+        return {"algo": self.algo, **dataclasses.asdict(self), **sequences, "params": self.params.to_dict()}
 
     def to_toml(self) -> str:
         """Return the configuration as TOML; `from_toml` reads it back exactly."""
@@ -161,10 +177,29 @@ class PPOConfig:
         return "\n".join([*lines, "", "[params]", *(f"{key} = {_toml(value)}" for key, value in params.items()), ""])
 
 
-def _check_number(name: str, value: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig(PPOConfig):
+    """Everything that decides what a RecurrentPPO run learns: PPO over an LSTM, trained through whole rollouts.
+
+    Attributes:
+        lstm_size: Numbers that the LSTM remembers, each as h and as c; the layers of net_arch come behind it. The value
+            function has no memory.
+    """
+
+    algo: ClassVar[str] = "RecurrentPPO"
+
+    lstm_size: int
+
+    def __post_init__(self) -> None:
+        """Check what an LSTM changes."""
+        super().__post_init__()
+        if self.return_weights:
+            raise ValueError(f"return_weights must be empty with an LSTM, a memory itself, got {self.return_weights!r}")
+
+
+def _check_number(name: str, value: Any, *, integer: bool) -> None:
     """Raise unless `value` is a number of the field's type within its bounds."""
     low, low_allowed, high = _BOUNDS[name]
-    integer = PPOConfig.__annotations__[name] is int
     if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):
         raise TypeError(f"{name} must be {'an integer' if integer else 'a number'}, got {value!r}")
     if not math.isfinite(value) or value > high or value < low or (value == low and not low_allowed):
@@ -178,8 +213,9 @@ def _check_names(cls: type[PPOConfig], values: Mapping[str, Any]) -> None:
         if key not in names:
             near = difflib.get_close_matches(key, names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; the fields are {', '.join(names)}"
-            raise ValueError(f"{key!r} is not a field of PPOConfig{hint}")
-    missing = [name for name in names if name not in values]
+            raise ValueError(f"{key!r} is not a field of {cls.__name__}{hint}")
+    needed = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+    missing = [name for name in needed if name not in values]
     if missing:
         raise ValueError(f"lacks {', '.join(missing)}")
 

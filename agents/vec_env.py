@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
@@ -13,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 import hftgym  # noqa: F401 (registers the ids)
+from agents.return_memory import ReturnMemory
 from hftgym import EnvParams
 
 TrainingReward = Literal["martingale_free", "raw"]
@@ -38,9 +40,10 @@ class NativeVecEnv(VecEnv):
             it is nearly all of the reward's noise. Do not use it where prices can be predicted.
         stagger: Start every environment's first episode after a reset at a random tick, so that the batch never sees
             the same phase of the episode everywhere.
+        return_weights: Put averages of past returns (`ReturnMemory`) behind the observation; empty puts none.
 
     Raises:
-        ValueError: `training_reward` is not one of the two.
+        ValueError: `training_reward` is not one of the two, or a weight is outside (0, 1].
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class NativeVecEnv(VecEnv):
         seed: int = 0,
         training_reward: TrainingReward = "martingale_free",
         stagger: bool = True,
+        return_weights: tuple[float, ...] = (),
     ) -> None:
         if training_reward not in get_args(TrainingReward):
             raise ValueError(
@@ -65,7 +69,10 @@ class NativeVecEnv(VecEnv):
         self.training_reward: TrainingReward = training_reward
         self.stagger = stagger
         self._attributes: dict[str, list[Any]] = {}
-        super().__init__(num_envs, self.batch.single_observation_space, self.batch.single_action_space)
+        self._memory = ReturnMemory(return_weights) if return_weights else None
+        super().__init__(
+            num_envs, _with_memory(self.batch.single_observation_space, self._memory), self.batch.single_action_space
+        )
         self.seed(seed)
         self._generator = np.random.default_rng(seed)
         self._actions = np.zeros((num_envs, 2), dtype=np.float32)
@@ -74,9 +81,10 @@ class NativeVecEnv(VecEnv):
         self._late = np.zeros(num_envs, dtype=np.bool_)
         self._started_s = time.time()
         self._totals, self._ticks = np.zeros(len(TOTALS)), 0
+        self._averages = np.zeros((num_envs, len(return_weights)), dtype=np.float32)
 
     def reset(self) -> NDArray[np.float32]:
-        """Start new episodes everywhere and return observations, float32 (N, 8); infos are in `reset_infos`.
+        """Start new episodes everywhere and return observations, float32 (N, 8 + k); infos are in `reset_infos`.
 
         `seed` and `set_options` ("tick" and "inventory" at the start) count for the next reset only.
         """
@@ -92,14 +100,15 @@ class NativeVecEnv(VecEnv):
         self.reset_infos = [{key: values[i] for key, values in columns.items()} for i in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
-        return observations
+        self._averages[:] = 0.0
+        return self._remembered(observations)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions, float32 (N, 2), for `step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Run one tick and return observations (N, 8), training rewards float32 (N,), dones bool (N,) and infos."""
+        """Run one tick and return observations (N, 8 + k), training rewards float32 (N,), dones bool (N,) and infos."""
         observations, rewards, terminated, truncated, info = self.batch.step(self._actions)
         done = terminated | truncated
         ended = np.flatnonzero(done)
@@ -108,9 +117,10 @@ class NativeVecEnv(VecEnv):
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for i in ended.tolist():
             infos[i] = self._ending(i, info["final_obs"][i], bool(truncated[i]))
+            self._averages[i] = 0.0
         if self.training_reward == "martingale_free":
             rewards = rewards - tick("inventory_pnl")
-        return observations, rewards.astype(np.float32), done, infos
+        return self._remembered(observations), rewards.astype(np.float32), done, infos
 
     def take_totals(self) -> dict[str, float]:
         """Return the mean per environment and tick of every name in TOTALS since the last call (zeros if no tick)."""
@@ -161,6 +171,13 @@ class NativeVecEnv(VecEnv):
         """Return True for SB3's `Monitor`, whose `episode` statistics the infos hold, and False for the rest."""
         return [issubclass(wrapper_class, Monitor)] * len(list(self._get_indices(indices)))
 
+    def _remembered(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the observations with the averages behind them, if there are any, which take in the newest returns."""
+        if self._memory is None:
+            return observations
+        self._averages = self._memory.after(self._averages, observations)
+        return np.concatenate([observations, self._averages], axis=1)
+
     def _start_options(self) -> dict[str, np.ndarray]:
         """Return tick and inventory of the next episodes: drawn or zero, then what `set_options` asked for."""
         tick = np.zeros(self.num_envs)
@@ -185,12 +202,23 @@ class NativeVecEnv(VecEnv):
 
     def _ending(self, i: int, final_observation: np.ndarray, truncated: bool) -> dict[str, Any]:
         """Return the info of an environment whose episode has just ended, and start counting its next one."""
+        if self._memory is not None:
+            last = self._memory.after(self._averages[i : i + 1], final_observation[None])[0]
+            final_observation = np.concatenate([final_observation, last])
         info: dict[str, Any] = {"terminal_observation": final_observation, "TimeLimit.truncated": truncated}
         if not self._late[i]:
             seconds = round(time.time() - self._started_s, 6)
             info["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": seconds}
         self._returns[i], self._lengths[i], self._late[i] = 0.0, 0, False
         return info
+
+
+def _with_memory(space: Box, memory: ReturnMemory | None) -> Box:
+    """Return the space of observations with averages behind them, which have no bounds."""
+    if memory is None:
+        return space
+    unbounded = np.full(len(memory.weights), np.inf, dtype=np.float32)
+    return Box(np.concatenate([space.low, -unbounded]), np.concatenate([space.high, unbounded]), dtype=np.float32)
 
 
 def _this_tick(info: dict[str, Any], done: NDArray[np.bool_] | None) -> Callable[[str], NDArray[np.float64]]:

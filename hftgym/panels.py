@@ -8,11 +8,13 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
+from hftgym.live.latency import LatencyMonitor
 from hftgym.rollout import Paths
-from hftgym.tables import number, plus_minus
+from hftgym.tables import duration, number, plus_minus
 from hftgym.theme import Theme, font, pane_title, plain_numbers, shortened, style_axes, style_legend
 from hftgym.trace import Trace
 
@@ -107,6 +109,39 @@ def distribution(axes: Axes, table: pl.DataFrame, colors: Mapping[str, str], *, 
     _rows(axes, colors, theme, named=False)
     plain_numbers(axes.xaxis, intervals=8 if max(-low, high) < 10_000 else 4)
     axes.set_xlim(grid[0], grid[-1])
+
+
+def latencies(axes: Axes, times: Mapping[str, LatencyMonitor], colors: Mapping[str, str], *, theme: Theme) -> None:
+    """Draw how long decisions took: one ridge per kind over a logarithmic axis, its percentiles beside it."""
+    style_axes(axes, theme, unit_x="time of one decision (µs, logarithmic)")
+    ends = [monitor.percentiles((0, 99.9)) for monitor in times.values()]
+    low, high = 0.7 * min(low for low, _ in ends) / 1e3, 1.6 * max(high for _, high in ends) / 1e3
+    edges = np.geomspace(low, high, 241)
+    beside = blended_transform_factory(axes.transAxes, axes.transData)
+    for place, (name, color) in enumerate(colors.items()):
+        taken, counts = np.array(times[name].distribution(), dtype=np.float64).T
+        heights = np.histogram(taken / 1e3, edges, weights=counts)[0]
+        ridge = np.repeat(0.7 * np.sqrt(heights / max(heights.max(), 1.0)), 2)  # the root shows the tail, too
+        base, sides = place + 0.26, np.repeat(edges, 2)[1:-1]
+        axes.fill_between(sides, base, base - ridge, color=color, alpha=0.85, linewidth=0, zorder=2)
+        found = [value / 1e3 for value in times[name].percentiles((50, 99, 99.9))]
+        axes.plot([found[0], found[2]], [base + 0.12] * 2, color=color, linewidth=1.6, zorder=3)
+        for value, mark in zip(found, ("o", "D", "|"), strict=True):
+            axes.plot(value, base + 0.12, mark, color=theme.ink, markersize=5, zorder=4)
+        for column, value in enumerate(found):
+            x = 1.075 + 0.075 * column
+            axes.text(
+                x, place, duration(value * 1e3), transform=beside, color=theme.ink, ha="right", va="center", **font(9)
+            )
+    for column, head in enumerate(("p50", "p99", "p99.9")):
+        x = 1.07 + 0.075 * column
+        axes.text(x, -0.78, head, transform=beside, color=theme.muted, ha="right", va="center", **font(9))
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(which="minor", length=0)
+    _rows(axes, colors, theme, length=34)
 
 
 def trades(axes: Axes, trace: Trace, *, theme: Theme, title: str = "", color: str = "", legend: bool = True) -> None:
@@ -217,9 +252,9 @@ def _fit(
         axes.text(0.02, y, text, transform=axes.transAxes, color=colors[name], path_effects=halo, zorder=6, **font(9))
 
 
-def _rows(axes: Axes, colors: Mapping[str, str], theme: Theme, *, named: bool = True) -> None:
+def _rows(axes: Axes, colors: Mapping[str, str], theme: Theme, *, named: bool = True, length: int = 20) -> None:
     """Make one row per policy, the first on top."""
-    axes.set_yticks(range(len(colors)), [shortened(name) if named else "" for name in colors])
+    axes.set_yticks(range(len(colors)), [shortened(name, length=length) if named else "" for name in colors])
     for label in axes.get_yticklabels():
         label.set_color(theme.ink)
     axes.set_ylim(len(colors) - 0.4, -0.6)

@@ -13,11 +13,12 @@ from matplotlib.lines import Line2D
 import hftgym
 from hftgym import panels
 from hftgym.evaluation import summarize
+from hftgym.live.latency import LatencyMonitor
 from hftgym.rollout import Paths
 from hftgym.theme import DARK, MAX_POLICIES, Theme, font, shortened, style_legend
 from hftgym.trace import Trace
 
-__all__ = ["comparison", "episode", "policy_colors", "recorded", "save"]
+__all__ = ["comparison", "episode", "latency", "policy_colors", "recorded", "save"]
 
 _PIXELS_PER_INCH = 150
 _ROW = 130  # characters in one row of the legend
@@ -136,6 +137,33 @@ def recorded(
     account = figure.add_axes((0.075, (top - below) / height, 0.905, below / height), sharex=shared)
     panels.profits(account, traces, colors, theme=theme)
     figure.text(_EDGE, 1 - 0.42 / height, title, **_heading(theme))
+    figure.text(_EDGE, 0.2 / height, caption, color=theme.muted, va="center", **font(8.5))
+    return figure
+
+
+def latency(times: Mapping[str, LatencyMonitor], *, title: str = "", caption: str = "", theme: Theme = DARK) -> Figure:
+    """Return how long decisions took, one row per kind of decision.
+
+    Args:
+        times: Name -> what was counted; 1 to 16 of them. Names that end alike after a comma have one colour.
+        title: Heading.
+        caption: Line below the picture.
+        theme: `hftgym.theme.DARK` or `LIGHT`.
+
+    Raises:
+        ValueError: There are none, or too many of them to see.
+    """
+    if not 1 <= len(times) <= 2 * MAX_POLICIES:
+        raise ValueError(f"times must hold 1 to {2 * MAX_POLICIES} monitors, got {len(times)}")
+    height = 2.2 + 0.52 * len(times)
+    figure = _canvas(12.0, height, theme)
+    axes = figure.add_axes((0.215, 1.0 / height, 0.60, (height - 2.2) / height))
+    kinds = list(dict.fromkeys(name.rpartition(", ")[2] for name in times))
+    colors = {name: theme.policies[kinds.index(name.rpartition(", ")[2]) % MAX_POLICIES] for name in times}
+    panels.latencies(axes, times, colors, theme=theme)
+    figure.text(_EDGE, 1 - 0.42 / height, title or "Time of one decision", **_heading(theme))
+    explained = "distribution (height: root of the frequency);  dot: median,  diamond: 99 %,  bar: 99.9 %"
+    figure.text(_EDGE, 1 - 0.74 / height, explained, color=theme.muted, va="center", **font(9))
     figure.text(_EDGE, 0.2 / height, caption, color=theme.muted, va="center", **font(8.5))
     return figure
 

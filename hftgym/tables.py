@@ -1,12 +1,14 @@
 """The summary as people read it: one row per policy, on the terminal or in Markdown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from hftgym.live.latency import LatencyMonitor
 
 _WIDTH = 100  # characters; wider tables break in an ordinary terminal
 _MINUS = "\N{MINUS SIGN}"
@@ -107,6 +109,22 @@ def difference_cells(differences: pl.DataFrame) -> tuple[list[str], list[list[st
         for row in differences.iter_rows(named=True)
     ]
     return ["difference", "figure", "mean", "standard error", "z"], rows
+
+
+def latency_cells(times: Mapping[str, LatencyMonitor]) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows of text: what decides, and the percentiles of its time in microseconds."""
+    percents = (50, 90, 99, 99.9)
+    rows = [
+        [name, *(duration(value) for value in (*monitor.percentiles(percents), monitor.max_ns)), f"{monitor.count:,}"]
+        for name, monitor in times.items()
+    ]
+    return ["one decision, µs", *(f"p{percent:g}" for percent in percents), "max", "calls"], rows
+
+
+def duration(duration_ns: float) -> str:
+    """Return a duration in microseconds, with the digits that a monitor resolves."""
+    value = duration_ns / 1e3
+    return number(value, 2 if value < 10 else 1 if value < 100 else 0)
 
 
 def number(value: float | None, digits: int | None = None) -> str:

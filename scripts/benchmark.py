@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hftgym.report import machine, versions
-from scripts.benchmarks import agents, environment
+from scripts.benchmarks import agents, alpha, environment
 from scripts.benchmarks.figure import Figure
 
 PARTS = {
@@ -24,6 +24,7 @@ PARTS = {
     "process": environment.process_figures,
     "decision": agents.decision_figures,
     "learning": agents.learning_figures,
+    "alpha": alpha.alpha_figures,
 }
 
 

@@ -24,11 +24,11 @@ from hftgym.evaluation import compare, play, print_table, summarize, tabulate
 from hftgym.policies import OnnxPolicy, ZScorePolicy
 from hftgym.rollout import Paths
 from hftgym.roster import rules
-from hftgym.tables import markdown, number, terminal_table
+from hftgym.tables import latency_cells, markdown, number, terminal_table
 from hftgym.tape import Tape
 from hftgym.tape.measure import measured_params
 from hftgym.trace import trace_backtest, trace_episode
-from scripts.benchmarks.decision import decision_latency
+from scripts.benchmarks.decision import ACT, COMPILED_ACT, decision_latency, speedup
 from scripts.demo_parts import (
     DemoError,
     check_replaceable,
@@ -190,18 +190,13 @@ def _draw(this: Run, agent: OnnxPolicy, table: pl.DataFrame, paths: dict[str, Pa
 def _time(this: Run, model: Path) -> None:
     with this.heading("Time one decision"):
         found = decision_latency(model, this.work / "model.onnx", calls=_DECISIONS)
-        heads = ["one decision", "median", "99th percentile"]
-        rows = [
-            [name, f"{latency.p50_us:,.1f} µs", f"{latency.p99_us:,.1f} µs"]
-            for name, latency in (
-                ("exported agent, act()", found.onnx_act),
-                ("exported agent, predict()", found.onnx_predict),
-                ("Stable-Baselines3 model, predict()", found.sb3),
-            )
-        ]
-        this.console.print(terminal_table(heads, rows))
-        this.say(f"the exported agent decides {found.speedup_act:.0f} times as fast as the model it came from")
-    this.sections.append(report.Section(heading="Time of one decision", text=markdown(heads, rows)))
+        this.console.print(terminal_table(*latency_cells(found)))
+        best = COMPILED_ACT if COMPILED_ACT in found else ACT
+        this.say(
+            f"the file decides {speedup(found, ACT):.0f} times as fast as the model it came from"
+            + (f", compiled {speedup(found, best):.0f} times" if best == COMPILED_ACT else "")
+        )
+    this.sections.append(report.Section(heading="Time of one decision", text=report.latency_text(found)))
 
 
 def _replay(this: Run, agent: OnnxPolicy, why_not: str) -> None:

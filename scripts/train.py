@@ -1,8 +1,10 @@
-"""Train a PPO agent on the native batch of markets, into runs/<name>.
+"""Train a PPO or RecurrentPPO agent on the native batch of markets, into runs/<name>.
 
 python scripts/train.py --name first
 
 python scripts/train.py --name wide --params.spread 0.001 --seed 3
+
+python scripts/train.py --name lstm --config agents/configs/alpha_lstm.toml   (the file names the algorithm)
 
 python scripts/train.py --name first --resume   (after Ctrl-C or a crash: continues exactly where it was)
 
@@ -10,9 +12,9 @@ tensorboard --logdir runs   (rollout/ep_rew_mean, mm/pnl, mm/inventory_abs, ...)
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 import tyro
 from gymnasium.error import Error as GymError
@@ -39,12 +41,15 @@ class Launch:
     overwrite: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arguments:
-    """All that can be said on the command line."""
+Config = TypeVar("Config", bound=PPOConfig)
 
-    launch: Annotated[Launch, tyro.conf.arg(name="")] = field(default_factory=Launch)
-    ppo: Annotated[PPOConfig, tyro.conf.arg(name="")] = field(default_factory=PPOConfig.from_toml)
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments(Generic[Config]):
+    """All that can be said on the command line, whatever the class of the configuration."""
+
+    launch: Annotated[Launch, tyro.conf.arg(name="")]
+    ppo: Annotated[Config, tyro.conf.arg(name="")]
 
 
 def main() -> int:
@@ -57,7 +62,8 @@ def main() -> int:
     folder, own = launch.runs / launch.name, launch.runs / launch.name / "config.toml"
     try:
         defaults = PPOConfig.from_toml(own if launch.resume and own.exists() else launch.config)
-        arguments = tyro.cli(Arguments, default=Arguments(launch=launch, ppo=defaults), description=__doc__)
+        everything = Arguments[type(defaults)]
+        arguments = tyro.cli(everything, default=Arguments(launch=launch, ppo=defaults), description=__doc__)
         model = train(arguments.ppo, folder, resume=launch.resume, overwrite=launch.overwrite)
     except KeyboardInterrupt as stop:
         print(stop if isinstance(stop, TrainingInterrupted) else "interrupted; see --resume", file=sys.stderr)

@@ -23,7 +23,8 @@ ALLOWED = {
     "render": {"params", "theme"},
     "rollout": {"params", "observation", "envs", "registration"},
     "evaluation": {"params", "rollout", "tables", "progress", "policies"},
-    "plots": {"evaluation", "panels", "params", "rollout", "tables", "theme", "trace"},
+    "live": {"params", "observation"},
+    "plots": {"evaluation", "live", "panels", "params", "rollout", "tables", "theme", "trace"},
 }
 HEAVY = {"torch", "stable_baselines3", "agents", "matplotlib", "polars", "pandas", "onnxruntime", "onnx", "rich"}
 

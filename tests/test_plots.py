@@ -10,8 +10,10 @@ from numpy.testing import assert_allclose
 
 from hftgym import panels, plots, roster
 from hftgym.evaluation import play, tabulate
+from hftgym.live import LatencyMonitor
 from hftgym.params import EnvParams
 from hftgym.policies import LinearSkewPolicy, RandomPolicy, ZScorePolicy
+from hftgym.tables import duration
 from hftgym.theme import DARK, LIGHT, MAX_POLICIES, shortened
 from hftgym.trace import trace_backtest, trace_episode
 
@@ -232,3 +234,38 @@ def test_the_library_stays_light():
         "assert not {'matplotlib', 'polars', 'rich', 'pygame', 'onnxruntime', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def monitors(count):
+    generator = np.random.default_rng(0)
+    times = {}
+    for i in range(count):
+        times[f"tier {i}, {('predict', 'act')[i % 2]}"] = monitor = LatencyMonitor()
+        monitor.record_all((generator.lognormal(i, 0.3, size=500) * 500).astype(int).tolist())
+    return times
+
+
+@THEMES
+def test_times_are_drawn_with_their_percentiles_beside_them(theme):
+    times = monitors(4)
+    figure = plots.latency(times, title="Times", theme=theme)
+    (axes,) = figure.axes
+    written = {text.get_text() for text in axes.texts}
+    for monitor in times.values():
+        for value in monitor.percentiles((50, 99, 99.9)):
+            assert duration(value) in written
+    low, high = axes.get_xlim()
+    fastest, *_, slowest = times.values()
+    assert low < fastest.percentile(0) / 1e3
+    assert slowest.percentile(99.9) / 1e3 < high
+    assert len({*map(tuple, (c.get_facecolor()[0] for c in axes.collections))}) == 2  # one colour per kind
+    pixels(figure)
+
+
+def test_one_duration_alone_can_be_drawn_and_none_or_too_many_cannot():
+    one = LatencyMonitor()
+    one.record(700)
+    pixels(plots.latency({"one": one}))
+    for times in ({}, monitors(17)):
+        with pytest.raises(ValueError, match="times must hold 1 to 16 monitors"):
+            plots.latency(times)

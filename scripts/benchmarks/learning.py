@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
+from agents.checkpoint import Model
 from agents.ppo import PPOConfig, build_model, make_env, one_thread
 from hftgym import EnvParams
 from hftgym.policies import OptimalPolicy
@@ -15,7 +16,7 @@ from hftgym.policies.recursion import best_constant
 from hftgym.rollout import rollout
 
 # Episodes whose seeds no training environment has.
-_FIRST_SEED = 2**33
+FIRST_SEED = 2**33
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,16 +84,8 @@ def ppo_fraction(
         episodes: Episodes to evaluate on.
     """
     config = dataclasses.replace(config or PPOConfig.from_toml(), seed=seed)
-    budget = _Budget(cpu_seconds)
-
-    def rate(_share_of_steps: float) -> float:
-        return config.final_learning_rate + budget.left() * (config.learning_rate - config.final_learning_rate)
-
+    model, cpu_s, wall_s = trained_for(config, cpu_seconds)
     with one_thread():
-        model = build_model(config, make_env(config), schedule=rate)
-        cpu_s, wall_s = time.process_time(), time.perf_counter()
-        model.learn(10**12, callback=budget)
-        cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
         value, standard_error = value_of(model, config.params, episodes=episodes)
     optimum, (_, constant) = OptimalPolicy(config.params).optimum, best_constant(config.params)
     gap = optimum - constant
@@ -108,11 +101,25 @@ def ppo_fraction(
     )
 
 
+def trained_for(config: PPOConfig, cpu_seconds: float) -> tuple[Model, float, float]:
+    """Return (model, CPU seconds, seconds on the clock) of training a recipe for some CPU seconds."""
+    budget = _Budget(cpu_seconds)
+
+    def rate(_share_of_steps: float) -> float:
+        return config.final_learning_rate + budget.left() * (config.learning_rate - config.final_learning_rate)
+
+    with one_thread():
+        model = build_model(config, make_env(config), schedule=rate)
+        cpu_s, wall_s = time.process_time(), time.perf_counter()
+        model.learn(10**12, callback=budget)
+        return model, time.process_time() - cpu_s, time.perf_counter() - wall_s
+
+
 def value_of(policy: Any, params: EnvParams, *, episodes: int = 2_048) -> tuple[float, float]:
     """Return (J, standard error) of anything with `predict`, as J* less the mean paired difference to the optimum."""
     best = OptimalPolicy(params)
     figures = [
-        rollout(played, episodes=episodes, seed=_FIRST_SEED, params=params).figures.price_free
+        rollout(played, episodes=episodes, seed=FIRST_SEED, params=params).figures.price_free
         for played in (policy, best)
     ]
     difference = figures[0] - figures[1]

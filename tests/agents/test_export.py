@@ -51,7 +51,7 @@ def test_the_manifest_says_where_the_policy_comes_from(tiny, exported):
     assert manifest["feature_names"] == list(FEATURE_NAMES)
     assert EnvParams.from_dict(manifest["params"]) == tiny.params
     assert (manifest["algo"], manifest["seed"], manifest["timesteps"]) == ("PPO", 0, 0)
-    assert set(manifest["versions"]) == {"hftgym", "sb3", "torch", "onnx", "numpy"}
+    assert set(manifest["versions"]) == {"hftgym", "sb3", "sb3_contrib", "torch", "onnx", "numpy"}
     assert manifest["config_sha256"] == hashlib.sha256(tiny.to_toml().encode()).hexdigest()
     assert np.shape(manifest["probes"]["observations"]) == (16, 8)
     assert (manifest["action"]["low"], manifest["action"]["high"]) == (-1.0, 1.0)
@@ -94,9 +94,9 @@ def test_another_architecture_is_refused(tiny, tmp_path, changes, message):
 def test_a_graph_that_acts_differently_is_refused(model_zip, tmp_path, monkeypatch):
     build = module.build_graph
 
-    def off_by_a_little(layers, space):
-        (weights, bias), *rest = layers
-        return build([(weights, bias + np.float32(1e-3)), *rest], space)
+    def off_by_a_little(net, space):
+        (weights, bias), *rest = net.layers
+        return build(dataclasses.replace(net, layers=[(weights, bias + np.float32(1e-3)), *rest]), space)
 
     monkeypatch.setattr(module, "build_graph", off_by_a_little)
     refused(tmp_path, "does not act like the model")
@@ -106,12 +106,12 @@ def test_a_difference_that_the_probes_do_not_see_is_found(model, model_zip, tmp_
     origin = np.zeros((16, 8), dtype=np.float32)
     actions, _ = model.predict(origin, deterministic=True)
     probes = {"observations": origin.tolist(), "actions": actions.tolist()}
-    monkeypatch.setattr(module, "_probes", lambda *_: probes)
+    monkeypatch.setattr(module, "probes_of", lambda _: probes)
     build = module.build_graph
 
-    def different_away_from_the_origin(layers, space):
-        (weights, bias), *rest = layers
-        return build([(weights * np.float32(1.0001), bias), *rest], space)
+    def different_away_from_the_origin(net, space):
+        (weights, bias), *rest = net.layers
+        return build(dataclasses.replace(net, layers=[(weights * np.float32(1.0001), bias), *rest]), space)
 
     monkeypatch.setattr(module, "build_graph", different_away_from_the_origin)
     refused(tmp_path, r"an action is off by .*, at most 1e-05 is allowed over 10,000 observations")
@@ -166,9 +166,12 @@ def test_the_command(model_zip):
         script = [sys.executable, str(ROOT / "scripts" / "export.py")]
         return subprocess.run([*script, *words], capture_output=True, text=True, cwd=model_zip.parent)
 
-    done = run(str(model_zip.parent))
+    done = run(str(model_zip.parent), "--episodes", "3", "--calls", "400")
     assert done.returncode == 0, done.stderr
-    for word in ("model.onnx", "bytes", "10,000 observations", "median"):
+    for word in ("model.onnx", "bytes", "smaller", "J less the model's", "p99.9", "float32", "int8", "compiled act"):
         assert word in done.stdout
+    written = {path.name for path in model_zip.parent.iterdir()} - {"model.zip"}
+    assert written in ({"model.onnx", "latency.png"}, {"model.onnx", "model.int8.onnx", "latency.png"})
+    assert ("not written: int8" in done.stdout) == ("model.int8.onnx" not in written)
     failed = run("nowhere")
     assert (failed.returncode, failed.stderr[:7]) == (1, "error: ")

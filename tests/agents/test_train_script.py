@@ -11,6 +11,8 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
+from agents.checkpoint import load_model
+
 ROOT = Path(__file__).parents[2]
 SMALL = ["--params.horizon", "60", "--num-envs", "16", "--n-steps", "16", "--batch-size", "64", "--net-arch", "8", "8"]
 BUDGET = ["--total-timesteps", "40960", "--checkpoint-every", "2048"]
@@ -102,3 +104,17 @@ def test_help_teaches(tmp_path):
     assert done.returncode == 0
     for word in ("--resume", "--learning-rate", "default: 0.003", "--params.volatility", "tensorboard --logdir"):
         assert word in done.stdout
+
+
+def test_the_file_of_the_configuration_names_the_algorithm(tmp_path):
+    recipe = ["--config", str(ROOT / "agents" / "configs" / "alpha_lstm.toml"), "--lstm-size", "4"]
+    small = ["--num-envs", "16", "--n-steps", "16", "--batch-size", "64", "--net-arch", "8"]
+    done = finished(tmp_path, *recipe, *small, "--total-timesteps", "2048", "--checkpoint-every", "512")
+    assert done.returncode == 0, done.stderr
+    assert load_model(tmp_path / "run" / "model.zip").policy.lstm_actor.hidden_size == 4
+    resumed = finished(tmp_path, "--resume", "--total-timesteps", "4096")
+    assert resumed.returncode == 0, resumed.stderr
+    assert load_model(tmp_path / "run" / "model.zip").num_timesteps == 4096
+    assert "--lstm-size" in finished(tmp_path, *recipe, "--help").stdout
+    wrong = finished(tmp_path, "--lstm-size", "4")
+    assert (wrong.returncode, "--lstm-size" in wrong.stderr + wrong.stdout) == (2, True)

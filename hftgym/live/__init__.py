@@ -1,0 +1,5 @@
+"""What a running session needs."""
+
+from hftgym.live.latency import LatencyMonitor
+
+__all__ = ["LatencyMonitor"]
