@@ -102,6 +102,7 @@ def _origin(model: PPO, path: Path, params: EnvParams | None, env_id: str | None
         "feature_names": list(FEATURE_NAMES),
         "action": {"names": ["bid", "ask"], "low": -1.0, "high": 1.0, "meaning": _ACTION_MEANING},
         "params": market.to_dict(),
+        "state": {},
         "algo": "PPO",
         "precision": "float32",
         "seed": model.seed,
@@ -137,7 +138,7 @@ def _probes(observations: NDArray[np.float32], actions: NDArray[np.float32]) -> 
 
 def _file(graph: onnx.ModelProto, manifest: dict[str, Any]) -> bytes:
     """Return the bytes of the file, manifest and hash included."""
-    onnx.helper.set_model_props(graph, {"manifest": json.dumps(manifest, sort_keys=True)})
+    onnx.helper.set_model_props(graph, {"manifest": json.dumps(manifest)})
     onnx.checker.check_model(graph)
     return seal(graph.SerializeToString(deterministic=True))
 
