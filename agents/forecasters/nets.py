@@ -16,6 +16,7 @@ from agents.ppo import one_thread
 from hftgym.observation import CLIP_SD
 from hftgym.policies.signal import WINDOW
 
+_LEAST_STEPS = 150
 _ROWS = 512  # windows at once when forecasting: they stay in the cache
 
 
@@ -24,7 +25,7 @@ class SequenceForecaster(Forecaster):
 
     Args:
         seed: Of weights and order.
-        passes: How often every move is trained on.
+        passes: How often every move is trained on; more often where the moves are few.
         batch: Windows per step.
     """
 
@@ -44,7 +45,9 @@ class SequenceForecaster(Forecaster):
             generator = np.random.default_rng(self.seed)
             self.net = self._net()
             # Each pass tiles the series with windows that do not overlap, from another start.
-            starts = [generator.integers(min(WINDOW, len(X))) for _ in range(self.passes)]
+            steps_per_pass = -(-len(X) // (WINDOW * self.batch))
+            passes = max(self.passes, -(-_LEAST_STEPS // steps_per_pass))
+            starts = [generator.integers(min(WINDOW, len(X))) for _ in range(passes)]
             tiles = [generator.permutation(np.arange(start, len(X), WINDOW)) for start in starts]
             steps = sum(-(-len(tile) // self.batch) for tile in tiles)
             optimizer = torch.optim.Adam(self.net.parameters(), lr=5e-3)

@@ -41,16 +41,14 @@ def print_trading(table: pl.DataFrame, *, console: Console) -> None:
     """Print `trading.trade`'s table."""
     rows = []
     for row in table.iter_rows(named=True):
-        error, gain_error = row["pnl_error"], row["gain_error"]
+        other = row["policy"] != table["policy"][0]
         rows.append(
             [
                 row["policy"],
-                _interval(row["pnl"], error),
+                _interval(row["pnl"], row["pnl_error"]),
                 number(row["fills"], 1),
                 number(row["pnl"] / row["fills"], 3) if row["fills"] else "-",
-                ""
-                if row["gain"] is None or row["policy"] == table["policy"][0]
-                else _interval(row["gain"], gain_error),
+                _interval(row["gain"], row["gain_error"]) if other else "",
             ]
         )
     console.print(terminal_table(("traded", "PnL", "fills", "PnL per fill", "against the z-score"), rows, gap=2))
@@ -80,7 +78,7 @@ def accuracy_picture(table: pl.DataFrame, *, title: str, caption: str = "", them
         mean, half = 100 * row["accuracy"], 100 * _Z * row["error"]
         color = theme.price if row["train_cpu_s"] is not None else theme.equity
         axes.plot([mean - half, mean + half], [place, place], color=color, linewidth=2.2, zorder=3)
-        axes.plot(mean, place, "o", color=color, markersize=6, markeredgecolor=theme.panel, zorder=4)
+        axes.plot(mean, place, "o", color=color, markersize=5, zorder=4)
         place_right: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
         axes.text(1.02, place, plus_minus(mean, mean - half, mean + half), color=theme.ink, **place_right, **font(9))
     axes.set_yticks(range(table.height), table["forecaster"].to_list())

@@ -63,7 +63,7 @@ def trade_tape(fitted: Mapping[str, Forecaster], feed: Feed, tape: Tape, *, entr
 
 
 def later_half(tape: Tape, *, tick_s: float) -> Tape:
-    """Return the quotes and trades from the first tick on that `walk_forward` tests on, and the quote that held then."""
+    """Return the quotes and trades from the first tick that `walk_forward` tests on, and the quote that held then."""
     times = tick_times(tape, tick_s)
     start = times[(len(times) - 1) // 2]
     received = np.maximum.accumulate(tape.quotes.local_ns)
