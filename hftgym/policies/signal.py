@@ -10,7 +10,7 @@ from hftgym.policies.base import CROSS, WITHDRAW, Policy, checked_number, checke
 # Moves that a forecaster sees, the newest last.
 WINDOW = 50
 # Moves are multiples of it, wrong by 2.4e-6 standard deviations at most. Their products with weights on a similar grid
-# add up exactly in float64, whatever the order: a batch, one row and an exported graph have the same features to the bit.
+# add up exactly in float64, whatever the order: a batch, one row and an exported graph have the same features.
 GRID = 2.0**-20
 
 
