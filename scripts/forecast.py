@@ -12,9 +12,10 @@ python scripts/forecast.py --feed ohlcv  (one-minute bars; ohlcv-gbm is the same
 
 python scripts/forecast.py --feed tape --tape capture.gz --folds 3  (recorded ticks: a raw Binance capture)
 
-The results go to runs/<name>: accuracy.png, summary.json, runs.parquet (one row per forecaster, seed and fold), and
-trading.parquet. A tick on which the price does not move has no direction: it is neither trained nor scored on, so that
-a forecast is the probability of an up move given a move.
+The results go to runs/<name>: accuracy.png, summary.json, runs.parquet (one row per forecaster, seed and fold),
+trading.parquet, and with --export one verified .onnx per forecaster, which trades it without torch or LightGBM. A tick
+on which the price does not move has no direction: it is neither trained nor scored on, so that a forecast is the
+probability of an up move given a move.
 """
 
 import io
@@ -31,7 +32,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agents.forecasters.bars import BAR_S
 from agents.forecasters.catalogue import makers_of, series_of
+from agents.forecasters.export import export_signal
 from agents.forecasters.feeds import Feed
+from agents.forecasters.models import Constant
 from agents.forecasters.report import accuracy_picture, print_study, print_trading
 from agents.forecasters.study import Study, study, summary, verdict
 from agents.forecasters.trading import trade, trade_tape
@@ -55,6 +58,7 @@ class Arguments:
         folds: Parts of the later half that are tested one after the other, each after a training on all before it.
         entry: Probability of a move up or down beyond which a forecaster trades.
         episodes: Episodes of 1,000 ticks to trade, on equal seeds; 0 trades none.
+        export: Write the forecasters of the first seed as policies, <forecaster>.onnx.
         name: Name of the folder of the results; forecast-<feed> by default.
         runs: Folder of all runs.
     """
@@ -69,6 +73,7 @@ class Arguments:
     folds: int = 1
     entry: float = 0.55
     episodes: int = 200
+    export: bool = False
     name: str = ""
     runs: Path = Path("runs")
 
@@ -91,6 +96,8 @@ def run(arguments: Arguments, console: Console) -> None:
         arguments.feed, paths=arguments.paths, tape=arguments.tape, tick_s=arguments.tick_s, bar_s=arguments.bar_s
     )
     makers = makers_of(arguments.forecasters, arguments.feed)
+    if arguments.export and arguments.feed.startswith("ohlcv"):
+        raise ValueError(f"--export is for ticks: no policy sees bars, got --feed {arguments.feed}")
     folder = arguments.runs / (arguments.name or f"forecast-{arguments.feed}")
     folder.mkdir(parents=True, exist_ok=True)
     with slow_bar(max(arguments.seeds, 1) * max(arguments.folds, 1) * len(makers)) as bar:
@@ -114,7 +121,10 @@ def run(arguments: Arguments, console: Console) -> None:
             f"Entry {arguments.entry:g}; ± is half the 95 % interval. Simulated profits are not profits.", style="dim"
         )
     write(folder, arguments, table, result, traded)
-    console.print(f"written: {folder}/{{accuracy.png, summary.json, runs.parquet}}", style="dim")
+    written = ["accuracy.png", "summary.json", "runs.parquet", *(["trading.parquet"] if traded is not None else [])]
+    if arguments.export:
+        written += export_all(folder, arguments, result)
+    console.print(f"written: {folder}/{{{', '.join(written)}}}", style="dim", width=100)
 
 
 def traded_on(result: Study, arguments: Arguments) -> pl.DataFrame | None:
@@ -125,6 +135,18 @@ def traded_on(result: Study, arguments: Arguments) -> pl.DataFrame | None:
     if arguments.tape is not None:
         return trade_tape(result.fitted, one, read_tape(arguments.tape), entry=arguments.entry)
     return trade(result.fitted, one, entry=arguments.entry, episodes=arguments.episodes)
+
+
+def export_all(folder: Path, arguments: Arguments, result: Study) -> list[str]:
+    """Write every forecaster that looks at the moves as a policy, and return the names of the files."""
+    one, names = result.series, []
+    assert isinstance(one, Feed)
+    data = f"{one.name}, {arguments.paths} paths" if arguments.tape is None else one.name
+    for name, forecaster in result.fitted.items():
+        if not isinstance(forecaster, Constant):
+            names.append(f"{name.lower()}.onnx")
+            export_signal(forecaster, folder / names[-1], entry=arguments.entry, params=one.params, data=data)
+    return names
 
 
 def write(folder: Path, arguments: Arguments, table: pl.DataFrame, result: Study, traded: pl.DataFrame | None) -> None:

@@ -7,16 +7,22 @@ import numpy as np
 
 from agents.onnx_graph import ExportError
 
+# What LightGBM's predictor takes for 0: a float32 number written as a double.
+_ZERO = float(np.float32(1e-35))
+
 
 def below(threshold: float) -> float:
-    """Return the largest float32 number that is at most `threshold`.
+    """Return the largest float32 number that LightGBM sends to the left of `threshold`.
 
     LightGBM compares in float64, ONNX in float32. For every float32 x, x <= threshold if and only if x <= this.
-    Rounded to nearest instead, a number between the two would take the other branch.
+    Rounded to nearest instead, a number between the two would take the other branch. And LightGBM takes numbers within
+    1e-35 of zero for zero, which is right of a threshold just below it.
     """
-    with np.errstate(over="ignore"):
-        nearest = np.float32(threshold)
-    return float(nearest if nearest <= threshold else np.nextafter(nearest, np.float32(-np.inf)))
+    if -_ZERO <= threshold < 0.0:
+        return float(np.nextafter(np.float32(-_ZERO), np.float32(-np.inf)))
+    nearest = np.float32(threshold)
+    # As Python floats: NumPy would compare a float32 number and a float in float32, where they are equal.
+    return float(nearest if float(nearest) <= float(threshold) else np.nextafter(nearest, np.float32(-np.inf)))
 
 
 def tree_attributes(booster: lightgbm.Booster) -> dict[str, Any]:
