@@ -137,6 +137,8 @@ def played(params: EnvParams, paths: int, seed: int) -> tuple[NDArray[np.float64
 def tape_feed(tape: Tape, *, tick_s: float = 0.1, scale_share: float = 0.5) -> Feed:
     """Return a tape's mid in ticks of `tick_s` seconds, one path.
 
+    The spread of the market that forecasters are traded in is that of the whole tape; none of them sees it.
+
     Args:
         tape: Recorded quotes.
         tick_s: Seconds per tick.

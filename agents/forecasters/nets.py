@@ -16,7 +16,6 @@ from agents.ppo import one_thread
 from hftgym.observation import CLIP_SD
 from hftgym.policies.signal import WINDOW
 
-_LEAST_STEPS = 150
 _ROWS = 512  # windows at once when forecasting: they stay in the cache
 
 
@@ -25,13 +24,14 @@ class SequenceForecaster(Forecaster):
 
     Args:
         seed: Of weights and order.
-        passes: How often every move is trained on; more often where the moves are few.
+        passes: How often every move is trained on.
         batch: Windows per step.
+        least_steps: Steps that are taken even if it needs more passes, because the moves are few.
     """
 
-    def __init__(self, *, seed: int = 0, passes: int = 8, batch: int = 32) -> None:
+    def __init__(self, *, seed: int = 0, passes: int = 8, batch: int = 32, least_steps: int = 150) -> None:
         super().__init__(seed=seed)
-        self.passes, self.batch = passes, batch
+        self.passes, self.batch, self.least_steps = passes, batch, least_steps
 
     def _net(self) -> nn.Module:
         """Return the untrained net: (n, width) in standard deviations -> log-odds (n, width)."""
@@ -46,7 +46,7 @@ class SequenceForecaster(Forecaster):
             self.net = self._net()
             # Each pass tiles the series with windows that do not overlap, from another start.
             steps_per_pass = -(-len(X) // (WINDOW * self.batch))
-            passes = max(self.passes, -(-_LEAST_STEPS // steps_per_pass))
+            passes = max(self.passes, -(-self.least_steps // steps_per_pass))
             starts = [generator.integers(min(WINDOW, len(X))) for _ in range(passes)]
             tiles = [generator.permutation(np.arange(start, len(X), WINDOW)) for start in starts]
             steps = sum(-(-len(tile) // self.batch) for tile in tiles)
@@ -73,31 +73,25 @@ class SequenceForecaster(Forecaster):
 
     @property
     def parameters(self) -> int:
-        """How many weights the net has."""
-        return sum(weights.numel() for weights in self._net().parameters())
+        """How many weights the trained net has."""
+        return sum(weights.numel() for weights in self.net.parameters())
 
 
 class LSTM(SequenceForecaster):
-    """One layer of long short-term memory that reads a window move by move."""
+    """One layer of long short-term memory, 16 wide, that reads a window move by move."""
 
     name = "LSTM"
-
-    def __init__(self, *, seed: int = 0, passes: int = 8, batch: int = 32, hidden: int = 16) -> None:
-        super().__init__(seed=seed, passes=passes, batch=batch)
-        self.hidden = hidden
+    hidden = 16
 
     def _net(self) -> nn.Module:
         return _Recurrent(self.hidden)
 
 
 class Transformer(SequenceForecaster):
-    """One block of causal attention over a window, with a penalty on age."""
+    """One block of causal attention, 16 wide in 4 heads, over a window, with a penalty on age."""
 
     name = "Transformer"
-
-    def __init__(self, *, seed: int = 0, passes: int = 8, batch: int = 32, width: int = 16, heads: int = 4) -> None:
-        super().__init__(seed=seed, passes=passes, batch=batch)
-        self.width, self.heads = width, heads
+    width, heads = 16, 4
 
     def _net(self) -> nn.Module:
         return _Attention(self.width, self.heads)

@@ -222,10 +222,5 @@ def verdict(table: pl.DataFrame) -> str:
     linear = trained.filter(pl.col("forecaster") == "linear")
     if linear.is_empty():
         return text
-    row = linear.row(0, named=True)
-    behind, error = best["accuracy"] - row["accuracy"], math.hypot(best["error"], row["error"])
-    if behind == 0:
-        return f"{text} The linear model is the best."
-    if behind <= 2 * error:
-        return f"{text} The linear model is as good, within the error."
-    return f"{text} The linear model is {100 * behind:.2f} points behind."
+    behind = best["accuracy"] - linear["accuracy"][0]
+    return f"{text} The linear model is " + (f"{100 * behind:.2f} points behind." if behind else "the best.")

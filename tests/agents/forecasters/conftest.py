@@ -3,8 +3,20 @@ import dataclasses
 import numpy as np
 import pytest
 
+from agents.forecasters.catalogue import ON_MOVES
 from agents.forecasters.feeds import MARKETS, Feed, windows
+from agents.forecasters.nets import LSTM, Transformer
 from hftgym.policies.signal import on_grid
+
+
+@pytest.fixture(scope="session")
+def hasty():
+    """Untrained forecasters by name whose nets take a few steps: for laws that hold however much was learned."""
+    return {
+        **ON_MOVES,
+        "LSTM": lambda seed: LSTM(seed=seed, passes=1, least_steps=4),
+        "Transformer": lambda seed: Transformer(seed=seed, passes=1, least_steps=4),
+    }
 
 
 @pytest.fixture

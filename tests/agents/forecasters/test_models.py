@@ -7,7 +7,6 @@ import torch
 from agents.forecasters.catalogue import ON_BARS, ON_MOVES
 from agents.forecasters.feeds import simulated_feed
 from agents.forecasters.models import Linear, Trees, rolling
-from agents.forecasters.nets import LSTM, Transformer
 from hftgym.policies.signal import WINDOW, on_grid
 
 LEARNERS = [name for name in ON_MOVES if name != "constant"]
@@ -35,10 +34,10 @@ def test_a_pattern_in_the_window_is_learned(name, examples):
 
 
 @pytest.mark.parametrize("name", list(ON_MOVES))
-def test_the_same_seed_gives_the_same_forecaster_and_leaves_the_generators_alone(name, examples):
+def test_the_same_seed_gives_the_same_forecaster_and_leaves_the_generators_alone(name, examples, hasty):
     X, y = examples
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 (whether it was left alone)
-    one, two = ON_MOVES[name](3), ON_MOVES[name](3)
+    one, two = hasty[name](3), hasty[name](3)
     for forecaster in (one, two):
         forecaster.fit(X[:400], y[:400])
     assert np.array_equal(one.proba(X[:200]), two.proba(X[:200]))
@@ -47,20 +46,20 @@ def test_the_same_seed_gives_the_same_forecaster_and_leaves_the_generators_alone
 
 
 @pytest.mark.parametrize("name", list(ON_MOVES))
-def test_batch_equals_single(name, examples):
+def test_batch_equals_single(name, examples, hasty):
     X, y = examples
-    forecaster = ON_MOVES[name](0)
+    forecaster = hasty[name](0)
     forecaster.fit(X[:400], y[:400])
     singles = np.concatenate([forecaster.proba(row[None]) for row in X[:60]])
     np.testing.assert_allclose(singles, forecaster.proba(X[:60]), rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("kind", [LSTM, Transformer])
-def test_nets_are_causal_and_small(kind, examples):
-    X, _ = examples
-    torch.manual_seed(0)
-    forecaster = kind()
-    net, moves = forecaster._net(), torch.from_numpy(X[100:110]) * 5
+@pytest.mark.parametrize("name", ["LSTM", "Transformer"])
+def test_nets_are_causal_and_small(name, examples, hasty):
+    X, y = examples
+    forecaster = hasty[name](0)
+    forecaster.fit(X[:400], y[:400])
+    net, moves = forecaster.net, torch.from_numpy(X[100:110]) * 5
     other = moves.clone()
     other[:, 30:] *= -1
     with torch.no_grad():

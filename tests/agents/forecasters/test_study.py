@@ -18,7 +18,7 @@ QUICK = ("constant", "linear", "trees")
 
 @pytest.fixture(scope="module")
 def null():
-    return study(lambda seed: simulated_feed("gbm", paths=40, seed=10_000), makers_of(ON_MOVES, "gbm"))
+    return study(lambda seed: simulated_feed("gbm", paths=24, seed=10_000), makers_of(ON_MOVES, "gbm"))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_every_forecaster_shows_nothing_on_a_random_walk(null):
     table = summary(null)
     assert set(table["forecaster"]) == {*ON_MOVES, "Bayes filter", "z-score"}
     binomial = 0.5 / np.sqrt(table["ticks"].to_numpy())
-    assert (table["ticks"] == 20_000).all()
+    assert (table["ticks"] == 12_000).all()
     assert (np.abs(table["accuracy"].to_numpy() - 0.5) < SURE * binomial).all()
     losses = table["log_loss"].drop_nulls().to_numpy()
     assert ((losses > math.log(2) - 1e-4) & (losses < math.log(2) + 0.01)).all()
