@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hftgym.policies.onnx import OnnxPolicy
     from hftgym.policies.optimal import OptimalPolicy
     from hftgym.policies.random import RandomPolicy
+    from hftgym.policies.signal import SignalPolicy
     from hftgym.policies.zscore import ZScorePolicy
 
 _MODULE_OF = {
@@ -29,6 +30,7 @@ _MODULE_OF = {
     "OptimalPolicy": "optimal",
     "Policy": "base",
     "RandomPolicy": "random",
+    "SignalPolicy": "signal",
     "ZScorePolicy": "zscore",
 }
 
@@ -42,6 +44,7 @@ __all__ = [
     "OptimalPolicy",
     "Policy",
     "RandomPolicy",
+    "SignalPolicy",
     "ZScorePolicy",
 ]
 
