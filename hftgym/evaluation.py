@@ -11,6 +11,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import polars as pl
@@ -20,9 +21,8 @@ from hftgym.progress import slow_bar
 from hftgym.rollout import FIGURES, Predicts, Rollout, rollout
 from hftgym.tables import print_table
 
-__all__ = ["Exact", "compare", "evaluate", "exact", "play", "print_table", "summarize", "tabulate"]
+__all__ = ["Exact", "compare", "criterion", "evaluate", "exact", "play", "print_table", "summarize", "tabulate"]
 
-_Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 # Standard errors that no sample of the right market is away from its mean.
 _CONTRADICTION = 8.0
 
@@ -135,10 +135,7 @@ def summarize(table: pl.DataFrame, *, params: EnvParams | None = None, optimal: 
     """
     _check(table)
     truth = None if params is None else exact(params)
-    clean = params is None or (params.is_martingale and params.reward == "pnl")
-    table = _with_luck_removed(
-        table.with_columns(pl.col("price_free" if clean else "j").alias("value")), optimal, truth
-    )
+    table = _with_luck_removed(table.with_columns(pl.col(criterion(params)).alias("value")), optimal, truth)
     moments = [
         moment.alias(f"{figure}_{name}")
         for figure in (*FIGURES, "value")
@@ -207,6 +204,12 @@ def compare(
     )
 
 
+def criterion(params: EnvParams | None) -> str:
+    """Return the figure of an episode whose mean is J with the least noise: "price_free" on a martingale, else "j"."""
+    clean = params is None or (params.is_martingale and params.reward == "pnl")
+    return "price_free" if clean else "j"
+
+
 def exact(params: EnvParams | None = None) -> Exact | None:
     """Return the exact J* and the exact J of the best constant quote, or None where the recursion does not apply."""
     from hftgym.policies import OptimalPolicy, recursion  # compiles the recursion: only for those who ask
@@ -233,13 +236,13 @@ def why_unknown(params: EnvParams | None) -> str:
     return "no quote that never changes can be valued in it"
 
 
-def quantile(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t distribution, to 0.2 % (Hill's expansion; exact for 1 and 2)."""
+def quantile(freedom: int, probability: float = 0.975) -> float:
+    """Return a quantile of Student's t distribution, to 0.2 % (Hill's expansion; exact for 1 and 2 degrees)."""
     if freedom == 1:
-        return math.tan(0.475 * math.pi)
+        return math.tan(math.pi * (probability - 0.5))
     if freedom == 2:
-        return 0.95 * math.sqrt(2 / (1 - 0.95**2))
-    z, n = _Z, freedom
+        return (2 * probability - 1) * math.sqrt(2 / (4 * probability * (1 - probability)))
+    z, n = NormalDist().inv_cdf(probability), freedom
     return z + (
         (z**3 + z) / (4 * n)
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)

@@ -170,6 +170,12 @@ def test_the_quantile_is_students(freedom):
     assert_allclose(quantile(freedom), stats.t.ppf(0.975, freedom), rtol=2e-3)
 
 
+@pytest.mark.parametrize("freedom", [1, 2, 19, 99, 3_999])
+@pytest.mark.parametrize("probability", [0.6, 0.95, 0.99, 0.999])
+def test_other_quantiles_are_students_too(freedom, probability):
+    assert_allclose(quantile(freedom, probability), stats.t.ppf(probability, freedom), rtol=2e-3)
+
+
 def test_differences_are_paired_and_antisymmetric():
     table = evaluate(
         {"a": LinearSkewPolicy(), "b": FixedSpreadPolicy(), "c": LinearSkewPolicy()}, episodes=9, params=SHORT

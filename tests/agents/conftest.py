@@ -44,3 +44,10 @@ def exported(model_zip, tmp_path):
     path = tmp_path / "model.onnx"
     export(model_zip, path)
     return path
+
+
+@pytest.fixture
+def unwritable(tmp_path):
+    """A path that no user can make, root included."""
+    (tmp_path / "file").write_text("in the way")
+    return tmp_path / "file" / "champion"

@@ -1,0 +1,1 @@
+"""Weekly retraining: a champion that is whole at every moment, challengers, and the history of both."""

@@ -1,0 +1,104 @@
+"""The market of a retraining: a preset, a file of parameters, or what can be measured on recorded ticks."""
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hftgym import PRESETS, EnvParams
+from hftgym.tape import Tape, TapeError, read_tape
+from hftgym.tape.measure import measured_params, tick_times
+
+# Share of a tape, its end, that nothing is measured on: the candidates are compared there.
+HELD_OUT_SHARE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Market:
+    """What to train in, and what to compare on besides it.
+
+    Attributes:
+        params: The market.
+        source: Where it came from, in words.
+        held_out: Recorded ticks after those that were measured, or None.
+    """
+
+    params: EnvParams
+    source: str
+    held_out: Tape | None = None
+
+
+def load_market(given: str, *, tape: Path | None = None, base: EnvParams) -> Market:
+    """Return the market that a user named.
+
+    Args:
+        given: Name of a preset, path of a .json or .toml file of EnvParams, or empty for `base`.
+        tape: Recorded ticks: price, spread and volatility are measured on their first 70 %, the rest is held out. The
+            order flow (A, kappa), fees, limits and horizon stay those of `given`: nothing measures them yet.
+        base: Where nothing else is said.
+
+    Raises:
+        ValueError: There is no such preset, or a file cannot be read, or does not hold a market.
+    """
+    params, source = (base, "the configuration's market") if not given else (_named(given), given)
+    if tape is None:
+        return Market(params=params, source=source)
+    try:
+        recorded = read_tape(tape)
+        measured_on, held_out = split(recorded, 1.0 - HELD_OUT_SHARE)
+        measured = measured_params(measured_on, base=params)
+    except (TapeError, ValueError, OSError) as error:
+        raise ValueError(f"--tape {tape}: {error}") from error
+    return Market(
+        params=dataclasses.replace(measured, horizon=params.horizon),
+        source=f"price, spread and volatility from the first {measured_on.duration_s:.0f} s of {tape.name}, the order "
+        f"flow of {source}",
+        held_out=held_out,
+    )
+
+
+def split(tape: Tape, share: float) -> tuple[Tape, Tape]:
+    """Return the tape's first `share` of its ticks and the rest, by the time of reception.
+
+    Raises:
+        ValueError: One of them would have no quote.
+    """
+    times = tick_times(tape, tape.duration_s / 1_000)
+    border = times[round(share * (len(times) - 1))]
+    return _part(tape, None, border), _part(tape, border, None)
+
+
+def _part(tape: Tape, start_ns: int | None, stop_ns: int | None) -> Tape:
+    return dataclasses.replace(
+        tape, quotes=_between(tape.quotes, start_ns, stop_ns), trades=_between(tape.trades, start_ns, stop_ns)
+    )
+
+
+def _between(rows: Any, start_ns: int | None, stop_ns: int | None) -> Any:
+    """Return the rows received from start (or the first) to before stop (or to the last)."""
+    received = np.maximum.accumulate(rows.local_ns)  # the clock may step back by a hair
+    start = 0 if start_ns is None else int(np.searchsorted(received, start_ns))
+    stop = len(received) if stop_ns is None else int(np.searchsorted(received, stop_ns))
+    columns = {field.name: getattr(rows, field.name)[start:stop] for field in dataclasses.fields(rows)}
+    return type(rows)(**columns)
+
+
+def _named(given: str) -> EnvParams:
+    if given in PRESETS:
+        return PRESETS[given]
+    path = Path(given)
+    if path.suffix not in (".json", ".toml"):
+        raise ValueError(f"--market must be one of {', '.join(PRESETS)}, or a .json or .toml file, got {given!r}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"expected an object of EnvParams' fields, got {type(values).__name__}")
+        return EnvParams.from_dict(values)
+    except (OSError, ValueError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ValueError(f"--market {given}: {reason}") from error
