@@ -102,16 +102,18 @@ def rounded_together(
     Returns:
         The weights' numbers, int8 (n, k), and the new bias.
     """
-    inputs = np.column_stack([seen, np.ones(len(seen))]).astype(np.float64)
+    # The weights that matter most first, while there are others to make up for them; the bias, which stays float, last.
+    order = np.argsort(-np.square(seen).mean(axis=0), kind="stable")
+    inputs = np.column_stack([seen[:, order], np.ones(len(seen))]).astype(np.float64)
     gram = inputs.T @ inputs / len(inputs)
     gram += 1e-4 * np.diag(gram).mean() * np.eye(len(gram))
     # Row j says how an error in column j is spread over the later ones.
     spread = np.linalg.cholesky(np.linalg.inv(gram)).T
-    left = np.column_stack([weights, bias]).astype(np.float64)
+    left = np.column_stack([weights[:, order], bias]).astype(np.float64)
     numbers = np.zeros(weights.shape, dtype=np.int8)
-    for j in range(weights.shape[1]):
-        numbers[:, j] = np.clip(np.rint(left[:, j] / scales), -127, 127)
-        error = (left[:, j] - numbers[:, j] * scales.astype(np.float64)) / spread[j, j]
+    for j, place in enumerate(order):
+        numbers[:, place] = np.clip(np.rint(left[:, j] / scales), -127, 127)
+        error = (left[:, j] - numbers[:, place] * scales.astype(np.float64)) / spread[j, j]
         left[:, j + 1 :] -= error[:, None] * spread[j, j + 1 :]
     return numbers, left[:, -1].astype(np.float32)
 

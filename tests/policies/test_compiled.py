@@ -11,6 +11,7 @@ from onnx import helper
 
 from hftgym import FEATURES
 from hftgym.policies import OnnxPolicy
+from hftgym.policies.onnx import ModelFileError
 from tests.reference.nets import both, box, lstm, mlp, sealed, small
 
 node = helper.make_node
@@ -193,3 +194,15 @@ def test_no_reference_is_lost_or_kept(memory):
     for _ in range(500):
         play()
     assert counts() == before
+
+
+def test_a_subclass_may_have_its_own_act(net):
+    class Loud(OnnxPolicy):
+        def act(self, observation):
+            return -super().act(observation)
+
+    row = box(1)[0]
+    quiet = OnnxPolicy.from_bytes(net, backend="compiled")
+    with pytest.raises(ModelFileError, match="a probe's action is off"):
+        Loud.from_bytes(net, backend="compiled")
+    assert np.abs(quiet.act(row)).max() > 0
