@@ -1,6 +1,7 @@
 """The learning curve of a run: the exact worth of the greedy policy as training goes on, in `curve.csv`."""
 
 import csv
+import functools
 import io
 import time
 from dataclasses import astuple, dataclass, fields
@@ -11,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from agents.ppo_config import PPOConfig
 from agents.run_folder import RunError, write_atomic
 from agents.schedules import averaged
+from hftgym import EnvParams
 from hftgym.evaluation import Exact, exact
 from hftgym.exact_value import PricePaths, paths_for
 
@@ -40,9 +42,6 @@ class Point:
     fraction: float
 
 
-_KINDS = tuple(int if field.name == "timesteps" else float for field in fields(Point))
-
-
 def read_curve(path: Path) -> list[Point]:
     """Return the points of a curve.csv, none if there is no file.
 
@@ -54,8 +53,8 @@ def read_curve(path: Path) -> list[Point]:
     try:
         rows = list(csv.reader(path.read_text().splitlines()))
         assert rows[0] == [field.name for field in fields(Point)]
-        return [Point(*(kind(cell) for kind, cell in zip(_KINDS, row, strict=True))) for row in rows[1:]]
-    except (AssertionError, ValueError, IndexError, UnicodeDecodeError) as error:
+        return [Point(int(steps), *map(float, rest)) for steps, *rest in rows[1:]]
+    except (AssertionError, ValueError, TypeError, IndexError) as error:
         raise RunError(f"{path} is not a learning curve: delete it, the run goes on without its past") from error
 
 
@@ -139,4 +138,9 @@ def truth_of(config: PPOConfig) -> Exact | None:
     """Return what a policy without memory can be held against, None if nothing is known."""
     if config.algo != "PPO" or config.return_weights or not config.params.is_martingale:
         return None
-    return exact(config.params)
+    return _exact(config.params)
+
+
+@functools.cache
+def _exact(params: EnvParams) -> Exact | None:
+    return exact(params)

@@ -87,9 +87,7 @@ def _level(axes: Axes, y: float, text: str, color: str, *, above: bool) -> None:
     axes.annotate(text, (1.0, y), offset, color=color, va="bottom" if above else "top", **place, **font(9))
 
 
-def _values(
-    axes: Axes, seconds: NDArray[np.float64], values: NDArray[np.float64], truth: Exact, theme: Theme
-) -> None:
+def _values(axes: Axes, seconds: NDArray[np.float64], values: NDArray[np.float64], truth: Exact, theme: Theme) -> None:
     style_axes(axes, theme, unit_x="CPU seconds of training")
     _band(axes, seconds, values, theme)
     gap = truth.optimum - truth.constant

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-# Ticks' worth of belief that nothing can be foreseen, before anything has been seen.
-_PRIOR_TICKS = 1e4
+# Strength of the belief that nothing can be foreseen, before anything has been seen: sum of squares of an input.
+_PRIOR = 100.0
 # Ticks of the batch that a forecast remembers.
 _MEMORY_TICKS = 1e4
 
@@ -23,7 +23,7 @@ class Innovation:
 
     def __init__(self, inputs: int, *, unit: float) -> None:
         self._unit = unit
-        self._moments = np.eye(inputs + 1) * _PRIOR_TICKS
+        self._moments = np.eye(inputs + 1) * _PRIOR
         self._products = np.zeros(inputs + 1)
         self._weights = np.zeros(inputs + 1)
 

@@ -67,15 +67,16 @@ class PPOConfig:
         vf_coef: Weight of the value loss.
         max_grad_norm: Gradients are scaled down to this norm.
         log_std_init: Log of the initial standard deviation of the exploration, in action units.
-        final_log_std: Log of the standard deviation at the end of the budget, to which it then falls, fast at first;
+        final_log_std: Log of the standard deviation at the end of the budget, to which it then falls geometrically;
             without this field it is learned.
-        averaging: The agent is the mean of the weights after every rollout, the k-th with the weight k^averaging; 0 takes
-            those after the last. 8 averages over about the last tenth of the rollouts.
+        averaging: The agent is the mean of the weights after every rollout, the k-th with the weight k^averaging; 0
+            takes those after the last. 8 averages over about the last tenth of the rollouts.
         net_arch: Widths of the hidden tanh layers, of the policy and of the value function each.
         training_reward: "martingale_free" leaves the inventory's gains from price moves out of the reward that is
             learned from, which is unbiased where prices cannot be predicted and learns ten times faster;
             "innovation_free" leaves out what of them no linear forecast could foresee, for prices of which nothing is
-            known, as on tapes; "raw" is the environment's reward. The reward that is shown and judged is always the raw one.
+            known, as on tapes; "raw" is the environment's reward. The reward that is shown and judged is always the raw
+            one.
         normalize_reward: Learn from rewards less their running mean, over their running standard deviation. Then the
             value function starts at zero, and all of it is about what differs between states: the level, hundreds of
             times as large as what a unit of inventory costs, is gone. Only for episodes of fixed length.

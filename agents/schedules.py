@@ -14,7 +14,7 @@ Weights = dict[str, torch.Tensor]
 
 
 class Exploration(BaseCallback):
-    """Let the logarithm of the exploration's standard deviation fall as the square root of the budget spent.
+    """Let the standard deviation of the exploration fall geometrically instead of having it learned.
 
     What is optimal while exploring is not what is optimal without: with a standard deviation of s half-spreads the best
     mean quote lies fill_decay * s^2 half-spreads further out. A learned deviation falls at a pace of its own, too
@@ -31,14 +31,16 @@ class Exploration(BaseCallback):
         self._first, self._last, self._done = first, last, done
 
     def _on_training_start(self) -> None:
-        self.model.policy.log_std.requires_grad_(False)
+        self.model.policy.get_parameter("log_std").requires_grad_(False)
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
-        share = min(max(self._done(), 0.0), 1.0) ** 0.5
-        self.model.policy.log_std.data.fill_(self._first + share * (self._last - self._first))
+        share = min(max(self._done(), 0.0), 1.0)
+        torch.nn.init.constant_(
+            self.model.policy.get_parameter("log_std"), self._first + share * (self._last - self._first)
+        )
 
 
 @dataclass

@@ -91,7 +91,7 @@ class NativeVecEnv(VecEnv):
         if training_reward == "innovation_free":
             inputs = len(MARKET_FEATURES) + len(return_weights)
             self._innovation = Innovation(inputs, unit=self.params.nominal_volatility)
-        self._seen, self._mids = np.zeros((num_envs, *self.observation_space.shape), np.float32), np.ones(num_envs)
+        self._seen, self._mids = np.zeros((num_envs, N_FEATURES), np.float32), np.ones(num_envs)
         self.seed(seed)
         self._generator = np.random.default_rng(seed)
         self._actions = np.zeros((num_envs, 2), dtype=np.float32)

@@ -104,7 +104,9 @@ class PricePaths:
         return [fill_terms(quotes[..., i], side, params) for i, side in enumerate((1.0, -1.0))]
 
 
-def _before(after: FloatArray, bid: FloatArray, bid_gain: FloatArray, ask: FloatArray, ask_gain: FloatArray) -> FloatArray:
+def _before(
+    after: FloatArray, bid: FloatArray, bid_gain: FloatArray, ask: FloatArray, ask_gain: FloatArray
+) -> FloatArray:
     """Return the value before a tick from the value after it less the penalty; all (K, 2, 2, 2Q + 1).
 
     `after` has the fills of this tick on its middle axes, the others those of the tick before.

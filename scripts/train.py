@@ -33,8 +33,8 @@ class Launch:
     """Which run.
 
     Attributes:
-        name: The run's folder is <runs>/<name>; it gets config.toml, command.txt, tb/, checkpoints/, curve.csv, curve.png,
-            model.zip.
+        name: The run's folder is <runs>/<name>; it gets config.toml, command.txt, tb/, checkpoints/, curve.csv,
+            curve.png, model.zip.
         runs: Folder of all runs.
         config: TOML file with the defaults of everything below; a resumed run brings its own.
         seeds: Train once under each of these, into <runs>/<name>/seed_<k>; a table and curve.png compare them.
@@ -87,11 +87,11 @@ def main() -> int:
 
 def _train(config: PPOConfig, folder: Path, launch: Launch) -> Path:
     """Train once or under every seed, draw the curves, and return the path of the first model."""
-    again = {"resume": launch.resume, "overwrite": launch.overwrite}
+    resume, overwrite = launch.resume, launch.overwrite
     if launch.seeds:
-        models = train_seeds(config, folder, launch.seeds, **again)
+        models = train_seeds(config, folder, launch.seeds, resume=resume, overwrite=overwrite)
     else:
-        models = {config.seed: train(config, folder, **again)}
+        models = {config.seed: train(config, folder, resume=resume, overwrite=overwrite)}
     curves = curves_of(models)
     truth = truth_of(config)
     if curves and truth is not None:
