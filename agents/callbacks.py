@@ -164,4 +164,4 @@ class ProgressCallback(BaseCallback):
             return ""
         if self.curve.truth is None:
             return ", optimum unknown"
-        return f", {self.curve.points[-1].fraction:.1%} of the optimum" if self.curve.points else ""
+        return f", {self.curve.points[-1].fraction:.1%} of the way to the optimum" if self.curve.points else ""

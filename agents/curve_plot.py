@@ -47,8 +47,8 @@ def draw_curves(
         figure.text(x, 0.803, explained, color=theme.muted, va="center", **font(9))
     figure.text(0.022, 0.940, title, color=theme.ink, va="center", **font(16, bold=True))
     ends = sorted(1.0 - (truth.optimum - values[:, -1]) / (truth.optimum - truth.constant))
-    spread = f", {ends[0]:.1%} to {ends[-1]:.1%}" if len(ends) > 1 else ""
-    result = f"{np.median(ends):.1%} of the way to the optimum{spread}"
+    spread = f", {100 * ends[0]:.1f} to {100 * ends[-1]:.1f} %" if len(ends) > 1 else ""
+    result = f"{100 * np.median(ends):.1f} % of the way to the optimum{spread}"
     figure.text(0.985, 0.940, result, color=theme.ink, va="center", ha="right", **font(10))
     several = f"thick: median of {len(curves)} seeds, band: all of them   ·   " if len(curves) > 1 else ""
     caption = f"{several}evaluations are not counted as training   ·   hftgym {hftgym.__version__}"

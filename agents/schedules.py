@@ -105,11 +105,18 @@ def averaged(model: Model) -> Iterator[Model]:
         yield model
         return
     own = {name: value.clone() for name, value in model.policy.state_dict().items()}
-    model.policy.load_state_dict(average.weights)
+    adopt_average(model)
     try:
         yield model
     finally:
         model.policy.load_state_dict(own)
+
+
+def adopt_average(model: Model) -> None:
+    """Give the model its average weights for good, where there are any."""
+    average: Average | None = getattr(model, "hftgym_average", None)
+    if average is not None and average.weights:
+        model.policy.load_state_dict(average.weights)
 
 
 def schedules(config: PPOConfig, done: Callable[[], float]) -> list[BaseCallback]:

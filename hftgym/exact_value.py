@@ -120,9 +120,9 @@ def _before(
 
 
 def paths_for(params: EnvParams | None, *, ticks: int, env_id: str, seed: int) -> PricePaths | None:
-    """Return paths of about so many ticks in all (at least 2 paths), or None where the recursion does not apply."""
+    """Return paths of about so many ticks in all (2 to 64 paths), or None where the recursion does not apply."""
     market = as_params(params)
     try:
-        return PricePaths.drawn(market, paths=max(ticks // market.horizon, 2), seed=seed, env_id=env_id)
+        return PricePaths.drawn(market, paths=min(max(ticks // market.horizon, 2), 64), seed=seed, env_id=env_id)
     except ValueError:  # the recursion says so of every market that it does not cover
         return None

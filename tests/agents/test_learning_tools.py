@@ -89,9 +89,7 @@ def test_an_average_of_power_zero_is_the_mean_and_powers_weigh_late_rollouts_mor
 
 @pytest.fixture(scope="module")
 def scheduled(tiny):
-    return dataclasses.replace(
-        tiny, averaging=4.0, final_log_std=-2.5, normalize_reward=True, may_cross=False, evaluate_every=256
-    )
+    return dataclasses.replace(tiny, averaging=4.0, final_log_std=-2.5, normalize_reward=True, may_cross=False)
 
 
 def test_exploration_ends_where_it_was_told_to_and_the_model_is_the_average(scheduled, tmp_path):
