@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
+from agents.curve import CurveCallback
 from agents.vec_env import NativeVecEnv
 
 _LINE_EVERY_S = 5.0
@@ -95,15 +96,19 @@ class MarketCallback(BaseCallback):
 
 
 class ProgressCallback(BaseCallback):
-    """Show steps, steps/s, time left and the mean reward of the last episodes: a bar, or lines if not a terminal.
+    """Show steps, steps/s, time left and how good the policy is: a bar, or lines if not a terminal.
 
     Args:
         total: Environment steps of the whole run, those before a resume included.
         console: Where to write; None is standard error.
+
+    Attributes:
+        curve: Where the fraction of the optimum is read from; None shows the mean reward of the last episodes alone.
     """
 
     def __init__(self, total: int, *, console: Console | None = None) -> None:
         super().__init__()
+        self.curve: CurveCallback | None = None
         self._total = total
         self._console = console or Console(file=sys.stderr)
         self._bar: Progress | None = None
@@ -128,7 +133,7 @@ class ProgressCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         now = time.perf_counter()
         rate = (self.num_timesteps - self._first) / max(now - self._began_s, 1e-9)
-        speed, reward = f"{rate / 1e3:,.0f}k steps/s", self._reward()
+        speed, reward = f"{rate / 1e3:,.0f}k steps/s", f"{self._reward()}{self._fraction()}"
         if self._bar is not None:
             done = min(self.num_timesteps, self._total)
             self._bar.update(self._task, completed=done, rate=speed, reward=reward)
@@ -152,3 +157,11 @@ class ProgressCallback(BaseCallback):
         if not episodes:
             return "no episode yet"
         return f"reward {np.mean([episode['r'] for episode in episodes]):.2f}"
+
+    def _fraction(self) -> str:
+        """Return where the greedy policy is between the best constant quote (0 %) and the optimum (100 %)."""
+        if self.curve is None:
+            return ""
+        if self.curve.truth is None:
+            return ", optimum unknown"
+        return f", {self.curve.points[-1].fraction:.1%} of the way to the optimum" if self.curve.points else ""

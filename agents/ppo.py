@@ -18,9 +18,11 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from agents.callbacks import CheckpointCallback, MarketCallback, ProgressCallback, StopRequest
 from agents.checkpoint import Model, load_newest, model_bytes, save_checkpoint
+from agents.curve import CurveCallback
 from agents.ppo_config import DEFAULT_CONFIG, PPOConfig, RecurrentConfig
 from agents.recurrent import LstmPolicy, lstm_arguments
 from agents.run_folder import RunError, RunFolder, write_atomic
+from agents.schedules import averaged, schedules
 from agents.vec_env import NativeVecEnv
 
 __all__ = [
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 # What may differ between the parts of one run: neither changes what has been learned so far.
-_MAY_CHANGE = ("total_timesteps", "checkpoint_every", "keep_checkpoints")
+_MAY_CHANGE = ("total_timesteps", "checkpoint_every", "keep_checkpoints", "evaluate_every")
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -97,7 +99,7 @@ def train(
                 _learn(model, config, folder, shown)
             except OSError as error:  # TensorBoard's writer, for one
                 raise RunError(f"cannot write into {folder.path}: {error.strerror or error}") from error
-        write_atomic(folder.model, model_bytes(model))
+        _write_model(model, folder)
     return folder.model
 
 
@@ -110,6 +112,8 @@ def make_env(config: PPOConfig) -> NativeVecEnv:
         seed=config.seed,
         training_reward=config.training_reward,
         stagger=config.stagger,
+        normalize_reward=config.normalize_reward,
+        may_cross=config.may_cross,
         return_weights=config.return_weights,
     )
 
@@ -146,6 +150,9 @@ def build_model(config: PPOConfig, env: NativeVecEnv, *, schedule: Callable[[flo
         seed=config.seed,
         device="cpu",
     )
+    if config.normalize_reward:
+        # Normalised rewards have the mean zero, and so has the value function: SB3's random start is far from it.
+        torch.nn.init.zeros_(model.policy.value_net.weight)
     # An attribute of SB3's model travels inside its file: the export finds the market there.
     model.hftgym_config = config.to_dict()  # pyright: ignore[reportAttributeAccessIssue]
     return model
@@ -167,16 +174,23 @@ def _learn(model: Model, config: PPOConfig, folder: RunFolder, progress: Progres
     def save() -> None:
         save_checkpoint(model, folder, keep=config.keep_checkpoints)
         if stop.made:
-            write_atomic(folder.model, model_bytes(model))
+            _write_model(model, folder)
 
     checkpoints = CheckpointCallback(save, every=config.checkpoint_every, stop=stop)
-    callbacks = CallbackList([checkpoints, MarketCallback(env), *([progress] if progress else [])])
+    curve = CurveCallback(config, folder.curve)
+    if progress is not None:
+        progress.curve = curve
+    # The schedules come first: a checkpoint holds the average up to itself, and a curve's point is of that average.
+    before = schedules(config, lambda: model.num_timesteps / config.total_timesteps)
+    callbacks = CallbackList([*before, checkpoints, curve, MarketCallback(env), *([progress] if progress else [])])
     model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
     # SB3 adds what has been done already.
     left = config.total_timesteps - model.num_timesteps
     try:
         with stop.from_ctrl_c():
             model.learn(left, callback=callbacks, reset_num_timesteps=False)
+            if not checkpoints.stopped:
+                curve.finish()
             # SB3 writes the figures of an update with the next rollout, which the last one does not have.
             model.logger.dump(model.num_timesteps)
     except ValueError as error:
@@ -188,6 +202,12 @@ def _learn(model: Model, config: PPOConfig, folder: RunFolder, progress: Progres
     if checkpoints.stopped:
         raise TrainingInterrupted(folder.model, checkpoints.saved_at)
     save()
+
+
+def _write_model(model: Model, folder: RunFolder) -> None:
+    """Write model.zip: the agent as it is to be used, with its average weights if the recipe averages."""
+    with averaged(model):
+        write_atomic(folder.model, model_bytes(model))
 
 
 def _resumed(config: PPOConfig, folder: RunFolder) -> Model | None:

@@ -35,6 +35,9 @@ _BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
         "vf_coef": (0.0, True, 1e3),
         "max_grad_norm": (0.0, False, 1e6),
         "log_std_init": (-10.0, True, 2.0),
+        "final_log_std": (-10.0, True, 2.0),
+        "averaging": (0.0, True, 1e3),
+        "evaluate_every": (1, True, 10**12),
         "lstm_size": (1, True, 1_024),
         "checkpoint_every": (1, True, 10**12),
         "keep_checkpoints": (2, True, 1_000),
@@ -64,12 +67,23 @@ class PPOConfig:
         vf_coef: Weight of the value loss.
         max_grad_norm: Gradients are scaled down to this norm.
         log_std_init: Log of the initial standard deviation of the exploration, in action units.
+        final_log_std: Log of the standard deviation at the end of the budget, to which it then falls geometrically;
+            without this field it is learned.
+        averaging: The agent is the mean of the weights after every rollout, the k-th with the weight k^averaging; 0
+            takes those after the last. 8 averages over about the last tenth of the rollouts.
         net_arch: Widths of the hidden tanh layers, of the policy and of the value function each.
         training_reward: "martingale_free" leaves the inventory's gains from price moves out of the reward that is
-            learned from, which is unbiased where prices cannot be predicted and learns ten times faster; "raw" is the
-            environment's reward. The reward that is shown and judged is always the raw one.
+            learned from, which is unbiased where prices cannot be predicted and learns ten times faster;
+            "innovation_free" leaves out what of them no linear forecast could foresee, for prices of which nothing is
+            known, as on tapes; "raw" is the environment's reward. The reward that is shown and judged is always the raw
+            one.
+        normalize_reward: Learn from rewards less their running mean, over their running standard deviation. Then the
+            value function starts at zero, and all of it is about what differs between states: the level, hundreds of
+            times as large as what a unit of inventory costs, is gone. Only for episodes of fixed length.
         stagger: Start the first episodes at random ticks.
         checkpoint_every: Environment steps between checkpoints.
+        may_cross: The agent may send orders that cross the spread; without, it quotes at offset_low or further out.
+        evaluate_every: Environment steps between two evaluations of the greedy policy, where the optimum is known.
         keep_checkpoints: How many of the newest checkpoints stay on disk (>= 2, in case one becomes unreadable).
         return_weights: Weights of exponentially weighted averages of past returns that the policy sees besides the
             observation (`agents.return_memory`); empty is none, and a policy without a memory.
@@ -104,17 +118,24 @@ class PPOConfig:
     checkpoint_every: int
     keep_checkpoints: int
     return_weights: tuple[float, ...] = ()
+    final_log_std: float | None = None
+    averaging: float = 0.0
+    normalize_reward: bool = False
+    may_cross: bool = True
+    evaluate_every: int = 100_000
     params: EnvParams
 
     def __post_init__(self) -> None:
         """Check every field, and what they must satisfy together."""
         for field in dataclasses.fields(self):
-            if field.name in _BOUNDS:
+            optional = field.default is None and getattr(self, field.name) is None
+            if field.name in _BOUNDS and not optional:
                 _check_number(field.name, getattr(self, field.name), integer=field.type is int)
         if not isinstance(self.env_id, str) or not self.env_id:
             raise TypeError(f"env_id must be a Gymnasium id, got {self.env_id!r}")
-        if not isinstance(self.stagger, bool):
-            raise TypeError(f"stagger must be true or false, got {self.stagger!r}")
+        for name in ("stagger", "normalize_reward", "may_cross"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not isinstance(self.params, EnvParams):
             raise TypeError(f"params must be an EnvParams, got {type(self.params).__name__}")
         if self.training_reward not in get_args(TrainingReward):
@@ -128,11 +149,11 @@ class PPOConfig:
         rollout = self.num_envs * self.n_steps
         if rollout % self.batch_size:
             raise ValueError(f"batch_size must divide num_envs * n_steps = {rollout}, got {self.batch_size}")
-        if self.final_learning_rate > self.learning_rate:
-            raise ValueError(
-                f"final_learning_rate must be at most learning_rate = {self.learning_rate}, "
-                f"got {self.final_learning_rate}"
-            )
+        finals = {"final_learning_rate": "learning_rate", "final_log_std": "log_std_init"}
+        for last, first in finals.items():
+            low, high = getattr(self, last), getattr(self, first)
+            if low is not None and low > high:
+                raise ValueError(f"{last} must be at most {first} = {high}, got {low}")
 
     @classmethod
     def from_toml(cls, path: Path = DEFAULT_CONFIG) -> Self:
@@ -173,7 +194,8 @@ class PPOConfig:
         """Return the configuration as TOML; `from_toml` reads it back exactly."""
         values = self.to_dict()
         params = values.pop("params")
-        lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+        # TOML has no null: what is not set is left out.
+        lines = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
         return "\n".join([*lines, "", "[params]", *(f"{key} = {_toml(value)}" for key, value in params.items()), ""])
 
 

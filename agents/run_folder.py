@@ -1,4 +1,4 @@
-"""The folder of a training run: `config.toml`, `command.txt`, `tb/`, `checkpoints/`, `model.zip`.
+"""The folder of a training run: `config.toml`, `command.txt`, `tb/`, `checkpoints/`, `curve.csv`, `model.zip`.
 
 Files appear whole or not at all, so that a run that was killed at any moment can be read and resumed.
 """
@@ -49,6 +49,11 @@ class RunFolder:
         """The trained agent, a Stable-Baselines3 file."""
         return self.path / "model.zip"
 
+    @property
+    def curve(self) -> Path:
+        """The worth of the greedy policy as training went on, where the optimum is known."""
+        return self.path / "curve.csv"
+
     def checkpoint(self, timesteps: int) -> Path:
         """Return the file of the checkpoint after `timesteps` environment steps."""
         return self.checkpoints / f"step_{timesteps:012d}.zip"
@@ -89,7 +94,7 @@ class RunFolder:
             for folder in (self.tensorboard, self.checkpoints):
                 if folder.exists():
                     shutil.rmtree(folder)
-            for file in (self.model, self.command, self.config):
+            for file in (self.model, self.curve, self.path / "curve.png", self.command, self.config):
                 file.unlink(missing_ok=True)
         except OSError as error:
             raise RunError(f"cannot replace the run in {self.path}: {error.strerror or error}") from error

@@ -14,10 +14,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 import hftgym  # noqa: F401 (registers the ids)
+from agents.innovation import Innovation
 from agents.return_memory import ReturnMemory
+from agents.reward_scale import RewardScale
 from hftgym import EnvParams
+from hftgym.observation import MARKET_FEATURES, N_FEATURES
 
-TrainingReward = Literal["martingale_free", "raw"]
+TrainingReward = Literal["martingale_free", "innovation_free", "raw"]
 # Sums over all environments and ticks that `take_totals` hands out.
 TOTALS = ("pnl", "spread_capture", "inventory_pnl", "fees", "inventory_abs", "fills")
 
@@ -37,9 +40,14 @@ class NativeVecEnv(VecEnv):
         seed: Seed of the first reset (and of the staggering), until `seed()` gives another one.
         training_reward: "raw" is the environment's reward. "martingale_free" leaves out `inventory_pnl`, the inventory
             times the move of the mid: its mean is zero where the mid is a martingale, so the optimum is the same, and
-            it is nearly all of the reward's noise. Do not use it where prices can be predicted.
+            it is nearly all of the reward's noise. Do not use it where prices can be predicted. "innovation_free"
+            leaves out that part of it which no linear forecast from the observation could foresee (`Innovation`).
         stagger: Start every environment's first episode after a reset at a random tick, so that the batch never sees
             the same phase of the episode everywhere.
+        normalize_reward: Take the running mean from the training rewards, and divide them by their running standard
+            deviation; the rewards in `episode` stay the true ones.
+        may_cross: The agent may send orders that cross the spread. If not, the lowest action is the next number above
+            -1, which rests at offset_low: exploration then never pays for crossing by accident.
         return_weights: Put averages of past returns (`ReturnMemory`) behind the observation; empty puts none.
 
     Raises:
@@ -55,6 +63,8 @@ class NativeVecEnv(VecEnv):
         seed: int = 0,
         training_reward: TrainingReward = "martingale_free",
         stagger: bool = True,
+        normalize_reward: bool = False,
+        may_cross: bool = True,
         return_weights: tuple[float, ...] = (),
     ) -> None:
         if training_reward not in get_args(TrainingReward):
@@ -68,11 +78,20 @@ class NativeVecEnv(VecEnv):
         self.params: EnvParams = self.batch.params
         self.training_reward: TrainingReward = training_reward
         self.stagger = stagger
+        self._scale = RewardScale() if normalize_reward else None
         self._attributes: dict[str, list[Any]] = {}
         self._memory = ReturnMemory(return_weights) if return_weights else None
+        space = self.batch.single_action_space
         super().__init__(
-            num_envs, _with_memory(self.batch.single_observation_space, self._memory), self.batch.single_action_space
+            num_envs,
+            _with_memory(self.batch.single_observation_space, self._memory),
+            space if may_cross else Box(np.nextafter(space.low, 0.0, dtype=np.float32), space.high, dtype=np.float32),
         )
+        self._innovation = None
+        if training_reward == "innovation_free":
+            inputs = len(MARKET_FEATURES) + len(return_weights)
+            self._innovation = Innovation(inputs, unit=self.params.nominal_volatility)
+        self._seen, self._mids = np.zeros((num_envs, N_FEATURES), np.float32), np.ones(num_envs)
         self.seed(seed)
         self._generator = np.random.default_rng(seed)
         self._actions = np.zeros((num_envs, 2), dtype=np.float32)
@@ -101,7 +120,8 @@ class NativeVecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self._averages[:] = 0.0
-        return self._remembered(observations)
+        self._seen, self._mids = self._remembered(observations), np.array(info["mid"])
+        return self._seen
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions, float32 (N, 2), for `step_wait`."""
@@ -118,9 +138,14 @@ class NativeVecEnv(VecEnv):
         for i in ended.tolist():
             infos[i] = self._ending(i, info["final_obs"][i], bool(truncated[i]))
             self._averages[i] = 0.0
-        if self.training_reward == "martingale_free":
+        if self.training_reward != "raw":
             rewards = rewards - tick("inventory_pnl")
-        return self._remembered(observations), rewards.astype(np.float32), done, infos
+        if self._innovation is not None:
+            rewards = rewards + self._foreseen(self._innovation, tick)
+        if self._scale is not None:
+            rewards = self._scale.normalized(rewards)
+        self._seen, self._mids = self._remembered(observations), np.array(info["mid"])
+        return self._seen, rewards.astype(np.float32), done, infos
 
     def take_totals(self) -> dict[str, float]:
         """Return the mean per environment and tick of every name in TOTALS since the last call (zeros if no tick)."""
@@ -177,6 +202,12 @@ class NativeVecEnv(VecEnv):
             return observations
         self._averages = self._memory.after(self._averages, observations)
         return np.concatenate([observations, self._averages], axis=1)
+
+    def _foreseen(self, innovation: Innovation, tick: Callable[[str], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return what of this tick's gain from the price move could be foreseen, and learn to foresee it."""
+        seen = self._seen[:, [*MARKET_FEATURES, *range(N_FEATURES, self._seen.shape[1])]]
+        forecast = innovation.forecast(seen, tick("mid") / self._mids - 1.0)
+        return tick("inventory") * self._mids * forecast
 
     def _start_options(self) -> dict[str, np.ndarray]:
         """Return tick and inventory of the next episodes: drawn or zero, then what `set_options` asked for."""

@@ -6,9 +6,11 @@ python scripts/train.py --name wide --params.spread 0.001 --seed 3
 
 python scripts/train.py --name lstm --config agents/configs/alpha_lstm.toml   (the file names the algorithm)
 
+python scripts/train.py --name cj --config agents/configs/cj.toml --seeds 0 1 2 3 4   (into runs/cj/seed_0 and so on)
+
 python scripts/train.py --name first --resume   (after Ctrl-C or a crash: continues exactly where it was)
 
-tensorboard --logdir runs   (rollout/ep_rew_mean, mm/pnl, mm/inventory_abs, ...)
+tensorboard --logdir runs   (rollout/ep_rew_mean, mm/fraction, mm/pnl, mm/inventory_abs, ...)
 """
 
 import sys
@@ -18,8 +20,12 @@ from typing import Annotated, Generic, TypeVar
 
 import tyro
 from gymnasium.error import Error as GymError
+from rich.console import Console
 
+from agents.curve import truth_of
+from agents.curve_plot import draw_curves
 from agents.ppo import DEFAULT_CONFIG, PPOConfig, RunError, TrainingInterrupted, train
+from agents.seeds import curves_of, print_seeds, train_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +33,11 @@ class Launch:
     """Which run.
 
     Attributes:
-        name: The run's folder is <runs>/<name>; it gets config.toml, command.txt, tb/, checkpoints/, model.zip.
+        name: The run's folder is <runs>/<name>; it gets config.toml, command.txt, tb/, checkpoints/, curve.csv,
+            curve.png, model.zip.
         runs: Folder of all runs.
         config: TOML file with the defaults of everything below; a resumed run brings its own.
+        seeds: Train once under each of these, into <runs>/<name>/seed_<k>; a table and curve.png compare them.
         resume: Continue the run of this name (and start it if there is none).
         overwrite: Replace the run of this name.
     """
@@ -37,6 +45,7 @@ class Launch:
     name: str = "ppo"
     runs: Path = Path("runs")
     config: Path = DEFAULT_CONFIG
+    seeds: tuple[int, ...] = ()
     resume: bool = False
     overwrite: bool = False
 
@@ -59,20 +68,38 @@ def main() -> int:
     if launch.name != Path(launch.name).name or launch.name in ("", ".", ".."):
         print(f"error: --name must be the name of a folder in --runs, got {launch.name!r}", file=sys.stderr)
         return 1
-    folder, own = launch.runs / launch.name, launch.runs / launch.name / "config.toml"
+    folder = launch.runs / launch.name
+    own = (folder / f"seed_{launch.seeds[0]}" if launch.seeds else folder) / "config.toml"
     try:
         defaults = PPOConfig.from_toml(own if launch.resume and own.exists() else launch.config)
         everything = Arguments[type(defaults)]
         arguments = tyro.cli(everything, default=Arguments(launch=launch, ppo=defaults), description=__doc__)
-        model = train(arguments.ppo, folder, resume=launch.resume, overwrite=launch.overwrite)
+        trained = _train(arguments.ppo, folder, launch)
     except KeyboardInterrupt as stop:
         print(stop if isinstance(stop, TrainingInterrupted) else "interrupted; see --resume", file=sys.stderr)
         return 130
     except (RunError, ValueError, TypeError, OSError, GymError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"trained: {model}\nnext: python scripts/export.py {folder}")
+    print(f"trained: {trained}\nnext: python scripts/export.py {trained.parent}")
     return 0
+
+
+def _train(config: PPOConfig, folder: Path, launch: Launch) -> Path:
+    """Train once or under every seed, draw the curves, and return the path of the first model."""
+    resume, overwrite = launch.resume, launch.overwrite
+    if launch.seeds:
+        models = train_seeds(config, folder, launch.seeds, resume=resume, overwrite=overwrite)
+    else:
+        models = {config.seed: train(config, folder, resume=resume, overwrite=overwrite)}
+    curves = curves_of(models)
+    truth = truth_of(config)
+    if curves and truth is not None:
+        if launch.seeds:
+            print_seeds(curves, console=Console())
+        title = f"{config.algo} on {config.env_id}"
+        print(f"curves: {draw_curves(folder / 'curve.png', curves, truth, title=title)}")
+    return next(iter(models.values()))
 
 
 if __name__ == "__main__":

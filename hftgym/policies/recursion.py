@@ -247,6 +247,26 @@ def side_of(params: EnvParams, side: float) -> Side:
     )
 
 
+def fill_terms(
+    offset: NDArray[np.float64], side: float, params: EnvParams
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the probability of a fill and its gain in half-spreads for quotes of one side.
+
+    Args:
+        offset: Half-spreads from the mid, (..., 2Q + 1) with the inventory last; -1 and below crosses, +inf withdraws.
+        side: +1 for bids, -1 for asks.
+        params: The market.
+    """
+    earns, flow = side_of(params, side), flow_of(params)
+    crosses, absent = offset <= TOUCH, offset == np.inf
+    rests = np.where(crosses | absent, 0.0, offset)
+    intensity = np.exp(flow.log_intensity - flow.decay * rests)
+    resting = np.minimum(1.0, intensity) if flow.linear else -np.expm1(-intensity)
+    probability = np.where(absent, 0.0, np.where(crosses, 1.0, resting))
+    probability[..., -1 if side > 0 else 0] = 0.0  # no room at the limit
+    return probability, np.where(crosses, earns.cross, earns.slope * rests + earns.base)
+
+
 def _fills(
     name: str, offset: ArrayLike, side: float, params: EnvParams
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -257,11 +277,5 @@ def _fills(
         raise ValueError(f"{name} must have the shape ({columns},) or ({params.horizon}, {columns}), got {table.shape}")
     if np.isnan(table).any():
         raise ValueError(f"{name} must hold offsets in half-spreads (-1 crosses, inf withdraws), got a NaN")
-    earns, flow = side_of(params, side), flow_of(params)
-    crosses, absent = table <= TOUCH, table == np.inf
-    rests = np.where(crosses | absent, 0.0, table)
-    intensity = np.exp(flow.log_intensity - flow.decay * rests)
-    resting = np.minimum(1.0, intensity) if flow.linear else -np.expm1(-intensity)
-    probability = np.atleast_2d(np.where(absent, 0.0, np.where(crosses, 1.0, resting)))
-    probability[:, -1 if side > 0 else 0] = 0.0  # no room at the limit
-    return probability, np.atleast_2d(np.where(crosses, earns.cross, earns.slope * rests + earns.base))
+    probability, gain = fill_terms(table, side, params)
+    return np.atleast_2d(probability), np.atleast_2d(gain)

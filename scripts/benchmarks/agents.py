@@ -23,6 +23,7 @@ from scripts.benchmarks.decision import (
 )
 from scripts.benchmarks.figure import Figure
 from scripts.benchmarks.learning import ppo_fraction
+from scripts.benchmarks.recipes import recipe_figures
 
 CPU_SECONDS = 15.0
 
@@ -85,7 +86,7 @@ def _import_seconds() -> float:
 
 
 def learning_figures() -> Iterator[Figure]:
-    """Yield how far PPO gets in 15 CPU seconds, for two seeds."""
+    """Yield how far PPO gets in 15 CPU seconds, for two seeds, and what the published recipes come to."""
     for seed in (0, 1):
         run = ppo_fraction(cpu_seconds=CPU_SECONDS, seed=seed)
         yield Figure(
@@ -96,3 +97,4 @@ def learning_figures() -> Iterator[Figure]:
             note=f"+-{2 * run.standard_error:.3f}; {run.steps_per_cpu_s / 1e3:.0f} k steps per CPU s; "
             "best constant quote 0, exact optimum 1",
         )
+    yield from recipe_figures()

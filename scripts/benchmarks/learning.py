@@ -10,6 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.checkpoint import Model
 from agents.ppo import PPOConfig, build_model, make_env, one_thread
+from agents.schedules import adopt_average, schedules
 from hftgym import EnvParams
 from hftgym.policies import OptimalPolicy
 from hftgym.policies.recursion import best_constant
@@ -102,7 +103,10 @@ def ppo_fraction(
 
 
 def trained_for(config: PPOConfig, cpu_seconds: float) -> tuple[Model, float, float]:
-    """Return (model, CPU seconds, seconds on the clock) of training a recipe for some CPU seconds."""
+    """Return (model, CPU seconds, seconds on the clock) of training a recipe for some CPU seconds.
+
+    The model has its average weights, if the recipe averages.
+    """
     budget = _Budget(cpu_seconds)
 
     def rate(_share_of_steps: float) -> float:
@@ -111,7 +115,8 @@ def trained_for(config: PPOConfig, cpu_seconds: float) -> tuple[Model, float, fl
     with one_thread():
         model = build_model(config, make_env(config), schedule=rate)
         cpu_s, wall_s = time.process_time(), time.perf_counter()
-        model.learn(10**12, callback=budget)
+        model.learn(10**12, callback=[budget, *schedules(config, lambda: 1.0 - budget.left())])
+        adopt_average(model)
         return model, time.process_time() - cpu_s, time.perf_counter() - wall_s
 
 

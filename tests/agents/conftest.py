@@ -20,6 +20,7 @@ def tiny():
         batch_size=64,
         net_arch=(8, 8),
         checkpoint_every=256,
+        evaluate_every=256,
         params=MARKET,
     )
 

@@ -76,7 +76,8 @@ def test_tensorboard_has_the_tags(whole, tiny):
     tags = set(events.Tags()["scalars"])
     assert {"rollout/ep_rew_mean", "time/fps", "train/value_loss"} <= tags
     assert {
-        f"mm/{name}" for name in ("pnl", "spread_capture", "inventory_pnl", "fees", "inventory_abs", "fill_rate")
+        f"mm/{name}"
+        for name in ("j", "fraction", "pnl", "spread_capture", "inventory_pnl", "fees", "inventory_abs", "fill_rate")
     } <= tags
     rates = [event.value for event in events.Scalars("train/learning_rate")]
     assert rates == sorted(rates, reverse=True)
@@ -295,3 +296,13 @@ def test_progress_says_how_far_how_fast_and_how_well(tiny, tmp_path, monkeypatch
     assert "steps/s" in text
     assert "reward" in text
     assert ("s left" in text) != terminal
+    assert "% of the way to the optimum" in text
+
+
+def test_where_the_optimum_is_not_known_progress_says_so(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "_LINE_EVERY_S", 0.0)
+    out = io.StringIO()
+    unknown = dataclasses.replace(tiny, params=dataclasses.replace(tiny.params, trade_through=True))
+    train(unknown, tmp_path / "run", console=Console(file=out, width=140))
+    assert "optimum unknown" in out.getvalue()
+    assert not RunFolder(tmp_path / "run").curve.exists()

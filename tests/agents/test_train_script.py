@@ -118,3 +118,17 @@ def test_the_file_of_the_configuration_names_the_algorithm(tmp_path):
     assert "--lstm-size" in finished(tmp_path, *recipe, "--help").stdout
     wrong = finished(tmp_path, "--lstm-size", "4")
     assert (wrong.returncode, "--lstm-size" in wrong.stderr + wrong.stdout) == (2, True)
+
+
+def test_several_seeds_make_several_runs_a_table_and_a_picture(tmp_path):
+    words = [*SMALL, *BUDGET, "--evaluate-every", "10240", "--seeds", "3", "5"]
+    done = finished(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"2 seeds +median +lowest +highest", done.stdout)
+    assert (tmp_path / "run" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    models = [tmp_path / "run" / f"seed_{seed}" / "model.zip" for seed in (3, 5)]
+    before = [model.stat() for model in models]
+    assert finished(tmp_path, *words).returncode == 1
+    again = finished(tmp_path, *words, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert [model.stat() for model in models] == before
