@@ -5,7 +5,9 @@ import io
 import os
 import pickle
 import random
+import shlex
 import signal
+import sys
 import zipfile
 
 import numpy as np
@@ -62,7 +64,7 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(tiny, whole, tmp_path)
 
 def test_the_folder_holds_what_reproduces_the_run(tiny, whole):
     assert PPOConfig.from_toml(whole / "config.toml") == tiny
-    assert "pytest" in (whole / "command.txt").read_text()
+    assert (whole / "command.txt").read_text() == f"{shlex.join(sys.orig_argv)}\n"
     assert [path.name for path in RunFolder(whole).newest_first()] == [
         f"step_{steps:012d}.zip" for steps in (1024, 768, 512)
     ]
@@ -218,11 +220,16 @@ CHANGED = {
     "max_grad_norm": 0.75,
     "log_std_init": -1.5,
     "net_arch": (8, 4),
+    "return_weights": (0.5,),
     "training_reward": "raw",
+    "final_log_std": -2.5,
+    "averaging": 2.0,
+    "normalize_reward": False,
+    "may_cross": False,
     "stagger": False,
     "params": EnvParams(horizon=61, window=12),
 }
-MAY_CHANGE = {"total_timesteps": 1_000, "checkpoint_every": 512, "keep_checkpoints": 2}
+MAY_CHANGE = {"total_timesteps": 1_000, "checkpoint_every": 512, "keep_checkpoints": 2, "evaluate_every": 512}
 
 
 def test_every_word_of_the_recipe_reaches_the_model(tiny):
