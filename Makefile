@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --quiet
 TAPE ?=
 TORCH := 2.13.0
 # A local wheel folder (PIP_FIND_LINKS) is honoured; otherwise uv picks the CPU build of torch.
@@ -29,10 +30,10 @@ demo: $(STAMP)  ## train, export, evaluate and plot everything into runs/demo (T
 	@$(BIN)/python scripts/demo.py $(if $(TAPE),--tape $(TAPE))
 
 test: lint types  ## lint, types and the quick tests
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-all: lint types  ## lint, types and every test, the slow ones included
-	@$(BIN)/python -m pytest -m "slow or not slow"
+	@$(PYTEST) -m "slow or not slow"
 
 lint: $(STAMP)  ## ruff: rules and format
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && echo "lint: clean"
