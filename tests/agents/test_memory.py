@@ -261,6 +261,7 @@ def test_a_plain_sb3_contrib_file_is_exported(recurrent, tmp_path):
     np.testing.assert_allclose(mine, theirs, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_short_episodes_give_fewer_probes(recurrent, tmp_path):
     for horizon in (1, 9):
         config = dataclasses.replace(recurrent, params=EnvParams(horizon=horizon, window=5))

@@ -58,16 +58,17 @@ def simulated(policy, params):
     ("drift", "switching", "optimum", "tolerance"),
     [
         (0.0, 0.02, 56.456, 1e-3),
-        (0.1, 0.02, 56.530, 5e-3),
-        (0.25, 0.02, 58.134, 1e-2),
-        (0.25, 0.05, 56.834, 5e-3),
         (0.5, 0.02, 68.523, 3e-2),
+        pytest.param(0.1, 0.02, 56.530, 5e-3, marks=pytest.mark.slow),
+        pytest.param(0.25, 0.02, 58.134, 1e-2, marks=pytest.mark.slow),
+        pytest.param(0.25, 0.05, 56.834, 5e-3, marks=pytest.mark.slow),
     ],
 )
 def test_cartea_jaimungal_problem_with_a_hidden_drift(drift, switching, optimum, tolerance):
     assert solve_belief(hidden(drift, switching)).optimum == pytest.approx(optimum, abs=tolerance)
 
 
+@pytest.mark.slow
 def test_the_optimum_has_converged_in_grid_and_nodes():
     exact = solve_belief(hidden(), grid=121, nodes=64).optimum
     assert exact == pytest.approx(68.4973, abs=1e-4)
