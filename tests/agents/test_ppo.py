@@ -220,9 +220,14 @@ CHANGED = {
     "net_arch": (8, 4),
     "training_reward": "raw",
     "stagger": False,
+    "return_weights": (0.5, 0.25),
+    "final_log_std": -2.0,
+    "averaging": 1.0,
+    "normalize_reward": False,
+    "may_cross": False,
     "params": EnvParams(horizon=61, window=12),
 }
-MAY_CHANGE = {"total_timesteps": 1_000, "checkpoint_every": 512, "keep_checkpoints": 2}
+MAY_CHANGE = {"total_timesteps": 1_000, "checkpoint_every": 512, "keep_checkpoints": 2, "evaluate_every": 512}
 
 
 def test_every_word_of_the_recipe_reaches_the_model(tiny):
@@ -239,6 +244,8 @@ def test_every_word_of_the_recipe_reaches_the_model(tiny):
     assert env.batch.spec.id == config.env_id
     assert env.get_attr("params") == [config.params] * config.num_envs
     assert (env.training_reward, env.stagger) == (config.training_reward, config.stagger)
+    assert env.observation_space.shape == (8 + len(config.return_weights),)
+    assert -1 < env.action_space.low[0] < -0.999
 
 
 def test_another_recipe_cannot_be_resumed(tiny, whole):
