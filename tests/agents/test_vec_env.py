@@ -173,5 +173,7 @@ def test_a_pickled_copy_goes_on_equally():
 
 
 def test_a_wrong_training_reward_is_named():
-    with pytest.raises(ValueError, match="training_reward must be one of martingale_free, innovation_free, raw, got 'free'"):
+    with pytest.raises(
+        ValueError, match="training_reward must be one of martingale_free, innovation_free, raw, got 'free'"
+    ):
         NativeVecEnv(num_envs=1, training_reward="free")
