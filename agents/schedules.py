@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
@@ -11,6 +12,7 @@ from agents.checkpoint import Model
 from agents.ppo_config import PPOConfig
 
 Weights = dict[str, torch.Tensor]
+_ATTRIBUTE = "hftgym_average"
 
 
 class Exploration(BaseCallback):
@@ -45,7 +47,7 @@ class Exploration(BaseCallback):
 
 @dataclass
 class Average:
-    """A weighted mean of the weights after every rollout. It is an attribute of the model, and saved with it.
+    """A weighted mean of the weights after every rollout.
 
     Attributes:
         weights: The mean so far; empty before the first rollout.
@@ -78,10 +80,12 @@ class Averaging(BaseCallback):
     def __init__(self, power: float) -> None:
         super().__init__()
         self._power = power
+        self._average = Average()
 
     def _on_training_start(self) -> None:
-        if not hasattr(self.model, "hftgym_average"):
-            self.model.hftgym_average = Average()  # pyright: ignore[reportAttributeAccessIssue]
+        # An attribute of SB3's model travels inside its file; plain values can be read without this class.
+        before: dict[str, Any] = getattr(self.model, _ATTRIBUTE, {})
+        self._average = Average(**before)
 
     def _on_step(self) -> bool:
         return True
@@ -94,14 +98,14 @@ class Averaging(BaseCallback):
         self._take()
 
     def _take(self) -> None:
-        self.model.hftgym_average.take(self.model.policy.state_dict(), self.model.num_timesteps, self._power)  # pyright: ignore[reportAttributeAccessIssue]
+        self._average.take(self.model.policy.state_dict(), self.model.num_timesteps, self._power)
+        setattr(self.model, _ATTRIBUTE, vars(self._average))
 
 
 @contextmanager
 def averaged(model: Model) -> Iterator[Model]:
     """Give the model its average weights while the block runs, where there are any."""
-    average: Average | None = getattr(model, "hftgym_average", None)
-    if average is None or not average.weights:
+    if not _average_weights(model):
         yield model
         return
     own = {name: value.clone() for name, value in model.policy.state_dict().items()}
@@ -112,11 +116,14 @@ def averaged(model: Model) -> Iterator[Model]:
         model.policy.load_state_dict(own)
 
 
+def _average_weights(model: Model) -> Weights:
+    return getattr(model, _ATTRIBUTE, {}).get("weights", {})
+
+
 def adopt_average(model: Model) -> None:
     """Give the model its average weights for good, where there are any."""
-    average: Average | None = getattr(model, "hftgym_average", None)
-    if average is not None and average.weights:
-        model.policy.load_state_dict(average.weights)
+    if weights := _average_weights(model):
+        model.policy.load_state_dict(weights)
 
 
 def schedules(config: PPOConfig, done: Callable[[], float]) -> list[BaseCallback]:

@@ -246,6 +246,8 @@ def test_every_word_of_the_recipe_reaches_the_model(tiny):
     assert env.batch.spec.id == config.env_id
     assert env.get_attr("params") == [config.params] * config.num_envs
     assert (env.training_reward, env.stagger) == (config.training_reward, config.stagger)
+    assert env.observation_space.shape == (8 + len(config.return_weights),)
+    assert -1 < env.action_space.low[0] < -0.999
 
 
 def test_another_recipe_cannot_be_resumed(tiny, whole):
