@@ -144,7 +144,8 @@ def test_whole_sequences_give_what_single_steps_give(recurrent):
     states = tuple(torch.rand((1, 5, 6), generator=generator) for _ in range(2))
     ours = LstmPolicy._process_sequence(features, states, starts.flatten(), lstm)
     theirs = RecurrentActorCriticPolicy._process_sequence(features, states, starts.flatten(), lstm)
-    for a, b in zip((ours[0], *ours[1]), (theirs[0], *theirs[1]), strict=True):
+    together = torch.cat([theirs[0], features], dim=1)
+    for a, b in zip((ours[0], *ours[1]), (together, *theirs[1]), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
     unknown = (states[0].clone(), states[1].clone())
     unknown[0][:, 1:4] = torch.nan
