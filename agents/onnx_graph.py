@@ -74,7 +74,7 @@ def policy_net(model: Model) -> Net:
             raise ExportError(f"cannot export this model: layer {index} has a weight that is not finite")
     if isinstance(model, RecurrentPPO):
         assert isinstance(policy.lstm_actor, torch.nn.LSTM)
-        return Net(memory=Lstm.of(policy.lstm_actor), layers=layers)
+        return Net(memory=Lstm.of(policy.lstm_actor, observed=isinstance(policy, LstmPolicy)), layers=layers)
     return Net(memory=Averages(memory) if memory else None, layers=layers)
 
 

@@ -70,14 +70,16 @@ class Lstm:
         inputs: float32 (4 n, 8).
         recurrence: float32 (4 n, n).
         bias: Of the inputs and of the recurrence, float32 (2, 4 n).
+        observed: The layers read (h, observation), not h alone.
     """
 
     inputs: NDArray[np.float32]
     recurrence: NDArray[np.float32]
     bias: NDArray[np.float32]
+    observed: bool
 
     @classmethod
-    def of(cls, lstm: torch.nn.LSTM) -> Self:
+    def of(cls, lstm: torch.nn.LSTM, *, observed: bool) -> Self:
         """Return the weights of a torch LSTM.
 
         Raises:
@@ -90,7 +92,7 @@ class Lstm:
         if not all(np.isfinite(value).all() for value in weights.values()):
             raise ExportError("cannot export this model: its LSTM has a weight that is not finite")
         bias = np.stack([weights["bias_ih_l0"], weights["bias_hh_l0"]])
-        return cls(inputs=weights["weight_ih_l0"], recurrence=weights["weight_hh_l0"], bias=bias)
+        return cls(inputs=weights["weight_ih_l0"], recurrence=weights["weight_hh_l0"], bias=bias, observed=observed)
 
     @property
     def size(self) -> int:
@@ -103,7 +105,7 @@ class Lstm:
         return {"h": self.size, "c": self.size}
 
     def part(self) -> Part:
-        """Return h_out and c_out, gate by gate; h_out is what is read on.
+        """Return h_out and c_out, gate by gate, and what the layers read.
 
         ONNX's own LSTM does the same and takes longer: its three dimensions need five more nodes.
         """
@@ -129,7 +131,10 @@ class Lstm:
             _node("Tanh", ["c" + NEXT], "c_tanh"),
             _node("Mul", ["o", "c_tanh"], "h" + NEXT),
         ]
-        return Part(output="h" + NEXT, nodes=nodes, constants=constants)
+        if not self.observed:
+            return Part(output="h" + NEXT, nodes=nodes, constants=constants)
+        nodes.append(_node("Concat", ["h" + NEXT, INPUT], "remembered_and_seen", axis=1))
+        return Part(output="remembered_and_seen", nodes=nodes, constants=constants)
 
 
 def _forget(name: str) -> Any:

@@ -204,19 +204,13 @@ class RecurrentConfig(PPOConfig):
     """Everything that decides what a RecurrentPPO run learns: PPO over an LSTM, trained through whole rollouts.
 
     Attributes:
-        lstm_size: Numbers that the LSTM remembers, each as h and as c; the layers of net_arch come behind it. The value
-            function has no memory.
+        lstm_size: Numbers that the LSTM remembers, each as h and as c; the layers of net_arch come behind it.
+        return_weights: The value function alone sees the averages. It has no LSTM, and is not deployed.
     """
 
     algo: ClassVar[str] = "RecurrentPPO"
 
     lstm_size: int
-
-    def __post_init__(self) -> None:
-        """Check what an LSTM changes."""
-        super().__post_init__()
-        if self.return_weights:
-            raise ValueError(f"return_weights must be empty with an LSTM, a memory itself, got {self.return_weights!r}")
 
 
 def _check_number(name: str, value: Any, *, integer: bool) -> None:

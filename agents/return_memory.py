@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from hftgym.observation import CLIP_SD
@@ -89,7 +90,31 @@ def return_memory_of(model: BaseAlgorithm) -> ReturnMemory | None:
     return ReturnMemory(tuple(weights)) if weights else None
 
 
+class Unremembering:
+    """A model whose value function alone looks at averages, as a policy of plain observations.
+
+    Args:
+        model: Predicts from (N, 8 + k), and remembers by itself.
+        memory: The averages.
+    """
+
+    def __init__(self, model: Predicts, memory: ReturnMemory) -> None:
+        self._model, self._memory = model, memory
+
+    def predict(
+        self, observation: Any, state: State | None = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """Return the model's (actions (N, 2), state) for observations (N, 8)."""
+        observations = checked_observation(observation)
+        unread = self._memory.start(len(observations))
+        return self._model.predict(
+            np.concatenate([observations, unread], axis=1), state, episode_start, deterministic=deterministic
+        )
+
+
 def playable(model: BaseAlgorithm) -> Predicts:
     """Return a model as a policy of plain observations (N, 8), whatever it remembers."""
     memory = return_memory_of(model)
-    return Remembering(model, memory) if memory else model
+    if memory is None:
+        return model
+    return (Unremembering if isinstance(model, RecurrentPPO) else Remembering)(model, memory)

@@ -39,7 +39,13 @@ def recurrent(tiny):
     return RecurrentConfig.from_dict(values)
 
 
-@pytest.fixture(params=["averaging", "recurrent"])
+@pytest.fixture(scope="session")
+def informed(recurrent):
+    """A recipe for an LSTM whose value function sees averages of past returns."""
+    return dataclasses.replace(recurrent, return_weights=WEIGHTS)
+
+
+@pytest.fixture(params=["averaging", "recurrent", "informed"])
 def config(request):
     return request.getfixturevalue(request.param)
 
@@ -144,7 +150,8 @@ def test_whole_sequences_give_what_single_steps_give(recurrent):
     states = tuple(torch.rand((1, 5, 6), generator=generator) for _ in range(2))
     ours = LstmPolicy._process_sequence(features, states, starts.flatten(), lstm)
     theirs = RecurrentActorCriticPolicy._process_sequence(features, states, starts.flatten(), lstm)
-    for a, b in zip((ours[0], *ours[1]), (theirs[0], *theirs[1]), strict=True):
+    together = torch.cat([theirs[0], features], dim=1)
+    for a, b in zip((ours[0], *ours[1]), (together, *theirs[1]), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
     unknown = (states[0].clone(), states[1].clone())
     unknown[0][:, 1:4] = torch.nan
@@ -261,6 +268,17 @@ def test_a_plain_sb3_contrib_file_is_exported(recurrent, tmp_path):
     np.testing.assert_allclose(mine, theirs, atol=1e-3)
 
 
+def test_the_value_function_alone_sees_the_averages(informed):
+    model = eager(informed)
+    observations = np.random.default_rng(0).uniform(-1, 1, size=(50, 10)).astype(np.float32)
+    others = observations + np.array([0.0] * 8 + [1.0] * 2, dtype=np.float32)
+    (a, _), (b, _) = (model.predict(rows, deterministic=True) for rows in (observations, others))
+    np.testing.assert_array_equal(a, b)
+    state, start = (torch.zeros(1, 50, 6),) * 2, torch.ones(50)
+    values = [model.policy.predict_values(torch.as_tensor(rows), state, start) for rows in (observations, others)]
+    assert (values[0] - values[1]).abs().min() > 0
+
+
 @pytest.mark.slow
 def test_short_episodes_give_fewer_probes(recurrent, tmp_path):
     for horizon in (1, 9):
@@ -293,8 +311,6 @@ def test_a_configuration_keeps_its_algorithm(tiny, averaging, recurrent, tmp_pat
         RecurrentConfig.from_dict(tiny.to_dict())
     with pytest.raises(ValueError, match="got 'SAC'"):
         PPOConfig.from_dict(tiny.to_dict() | {"algo": "SAC"})
-    with pytest.raises(ValueError, match="return_weights must be empty with an LSTM"):
-        dataclasses.replace(recurrent, return_weights=(0.5,))
     with pytest.raises(ValueError, match="lstm_size must be at least 1"):
         dataclasses.replace(recurrent, lstm_size=0)
 
