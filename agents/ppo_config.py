@@ -141,6 +141,11 @@ class PPOConfig:
         if self.training_reward not in get_args(TrainingReward):
             allowed = ", ".join(get_args(TrainingReward))
             raise ValueError(f"training_reward must be one of {allowed}, got {self.training_reward!r}")
+        if self.training_reward == "martingale_free" and not self.params.is_martingale:
+            raise ValueError(
+                'training_reward must be "innovation_free" or "raw" where prices can be predicted (a drift, mean '
+                "reversion, jumps with a mean, the drift of a regime or a hidden one), got 'martingale_free'"
+            )
         widths = self.net_arch
         if not (isinstance(widths, tuple) and widths and all(type(w) is int and 1 <= w <= 4096 for w in widths)):
             raise ValueError(f"net_arch must be one or more layer widths from 1 to 4096, got {widths!r}")

@@ -74,8 +74,12 @@ class Remembering:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[np.float32], State]:
-        """Return (actions (N, 2), (averages (N, k),)) for observations (N, 8)."""
+        """Return (actions (N, 2), (averages (N, k),)) for observations (N, 8), or rows of them for one."""
         observations = checked_observation(observation)
+        if observations.ndim == 1:
+            past = None if state is None else (state[0][None],)
+            actions, after = self.predict(observations[None], past, episode_start, deterministic)
+            return actions[0], (after[0][0],)
         memory = self._memory.start(len(observations)) if state is None else state[0]
         if episode_start is not None:
             memory = np.where(np.asarray(episode_start)[:, None], np.float32(0), memory)

@@ -97,7 +97,9 @@ def run(arguments: Arguments) -> None:
     summary.write_csv(out / "results.csv")
     compare(table, baseline=next(iter(players))).write_csv(out / "differences.csv")
     table.write_csv(out / "episodes.csv")
-    figure = plots.comparison(table, {name: one.paths for name, one in played.items()}, tick_s=params.tick_s)
+    names = [name for name, preset in PRESETS.items() if preset == params] or ["of its own"]
+    paths = {name: one.paths for name, one in played.items()}
+    figure = plots.comparison(table, paths, tick_s=params.tick_s, env_id=f"market {names[0]}")
     plots.save(figure, out / "comparison.png")
     Console().print(f"\nwritten: {out}/{{comparison.png, results.csv, differences.csv, episodes.csv}}", style="dim")
 

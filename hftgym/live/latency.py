@@ -10,6 +10,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable
+from operator import index
 from typing import Any
 
 # Buckets per power of two: a value and its bucket's upper end differ by less than 1/128 of the value.
@@ -46,7 +47,10 @@ class LatencyMonitor:
 
         Raises:
             ValueError: It is negative or too long.
+            TypeError: It is no integer.
         """
+        if type(duration_ns) is not int:
+            duration_ns = index(duration_ns)  # numpy's integers; anything else raises
         if not 0 <= duration_ns <= self._max:
             self._new_max(duration_ns)
         shift = duration_ns.bit_length() - _BITS - 1

@@ -96,6 +96,8 @@ def checked_manifest(session: Any, name: str, env_id: str | None) -> Mapping[str
     expected = {"format": FORMAT, "obs_version": OBS_VERSION, "feature_names": list(FEATURE_NAMES)}
     if env_id is not None:
         expected["env_id"] = env_id
+    if not isinstance(manifest.get("params"), dict):
+        raise ModelFileError(f"{name}: the manifest's params are {manifest.get('params')!r}, expected a market's")
     for key, value in expected.items():
         if manifest.get(key) != value:
             raise ModelFileError(f"{name}: the manifest's {key} is {manifest.get(key)!r}, expected {value!r}")
@@ -142,5 +144,5 @@ def _reading(name: str, part: str) -> Iterator[None]:
     """Turn what a malformed manifest raises into a ModelFileError that says where it is malformed."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError) as error:
         raise ModelFileError(f"{name}: {part} is malformed ({error!r}), expected {FORMAT}") from error

@@ -130,9 +130,12 @@ def test_the_environment_and_the_policy_remember_the_same():
     envs = NativeVecEnv(num_envs=4, params=params, seed=3, return_weights=WEIGHTS)
     assert envs.observation_space.shape == (10,)
     seen, start, state = envs.reset(), np.ones(4, dtype=bool), None
+    alone = None
     for _ in range(75):
         _, state = policy.predict(seen[:, :8], state, start)
         np.testing.assert_array_equal(witness.seen, seen)
+        _, alone = policy.predict(seen[0, :8], alone, start[:1])
+        np.testing.assert_array_equal(alone[0], state[0][0])
         before = seen
         seen, _, start, infos = envs.step(np.zeros((4, 2), dtype=np.float32))
         for i in np.flatnonzero(start):
@@ -275,6 +278,7 @@ def test_the_value_function_alone_sees_the_averages(informed):
     (a, _), (b, _) = (model.predict(rows, deterministic=True) for rows in (observations, others))
     np.testing.assert_array_equal(a, b)
     state, start = (torch.zeros(1, 50, 6),) * 2, torch.ones(50)
+    torch.nn.init.ones_(model.policy.value_net.weight)  # it starts at zero
     values = [model.policy.predict_values(torch.as_tensor(rows), state, start) for rows in (observations, others)]
     assert (values[0] - values[1]).abs().min() > 0
 

@@ -82,3 +82,14 @@ def test_a_bad_file_is_named(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as raised:
         PPOConfig.from_toml(path)
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "params", [{"drift": 1e-3}, {"mean_reversion": 0.01}, {"regime_drift": 0.5, "regime_switching": 0.02}]
+)
+def test_what_predictable_prices_bring_must_be_in_the_reward(params):
+    market = EnvParams(**params)
+    with pytest.raises(ValueError, match=r'training_reward must be "innovation_free" or "raw" where prices'):
+        dataclasses.replace(BASE, params=market, training_reward="martingale_free")
+    for reward in ("innovation_free", "raw"):
+        assert dataclasses.replace(BASE, params=market, training_reward=reward).training_reward == reward

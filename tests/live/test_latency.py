@@ -92,6 +92,16 @@ def test_reset_forgets():
             ask()
 
 
+def test_numpys_integers_count_and_what_is_no_integer_leaves_no_trace():
+    monitor = filled([3])
+    monitor.record_all(np.array([1_000, 70], dtype=np.int64))
+    assert monitor == filled([3, 1_000, 70])
+    for wrong in (100.0, "7", None):
+        with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+            monitor.record(wrong)
+    assert monitor == filled([3, 1_000, 70])
+
+
 @pytest.mark.parametrize("wrong", [-1, 2**63])
 def test_a_duration_out_of_range_is_refused_and_leaves_no_trace(wrong):
     monitor = filled([3])

@@ -142,11 +142,33 @@ def test_episode_start_is_a_truth_value_or_an_array_with_one(memory):
     assert np.abs(fresh - going_on).max() > 1e-3
     for start in (True, np.True_, np.array([True]), np.array(True), [True]):
         np.testing.assert_array_equal(policy.predict(row, state, start)[0], fresh)
-    for start in (None, False, np.False_, np.array([False]), np.array(False)):
+    for start in (None, False, np.False_, np.array([False]), np.array(False), [False], (False,), [0]):
         np.testing.assert_array_equal(policy.predict(row, state, start)[0], going_on)
     for one in (reference, policy):
         with pytest.raises(ValueError, match=r"episode_start must have the shape \(1,\), got \(2,\)"):
             one.predict(row, state, np.array([True, False]))
+        for start in ([], [[False]], np.array([[False]])):
+            with pytest.raises(ValueError, match=r"episode_start must have the shape \(1,\), got"):
+                one.predict(row, state, start)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda rows: np.concatenate([rows, rows], axis=1)[:, :8],
+        lambda rows: rows[::7],
+        lambda rows: rows[::-1],
+        lambda rows: rows[:, ::-1],
+        np.asfortranarray,
+        lambda rows: np.broadcast_to(rows[0], (9, 8)),
+    ],
+    ids=["columns", "every seventh", "backwards", "columns backwards", "Fortran", "broadcast"],
+)
+def test_a_batch_may_be_a_view(view, net):
+    rows = view(box(50))
+    for backend in ("onnxruntime", "compiled"):
+        policy = OnnxPolicy.from_bytes(net, backend=backend)
+        np.testing.assert_array_equal(policy.predict(rows)[0], policy.predict(np.array(rows, order="C"))[0])
 
 
 @pytest.mark.parametrize("duplicate", [lambda p: pickle.loads(pickle.dumps(p)), copy.deepcopy], ids=["pickle", "copy"])

@@ -111,6 +111,8 @@ def _with(old, new):
         ({"PATH": "/nowhere", "CC": ""}, "there is no C compiler: install gcc or clang, or set CC"),
         ({"CC": "no-such-compiler -O2"}, "CC='no-such-compiler -O2' is not there"),
         ({"CC": "false"}, "false failed"),
+        ({"CC": "true"}, "true made no library"),
+        ({"CC": '"unbalanced'}, "is no command: No closing quotation"),
     ],
 )
 def test_without_a_compiler_onnxruntime_decides_and_says_so(net, tmp_path, environment, message):

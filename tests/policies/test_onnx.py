@@ -228,6 +228,8 @@ def changed(**values):
         (lambda m: m.pop("obs_version") and None, "obs_version is None"),
         (lambda m: m["feature_names"].reverse(), r"feature_names is \['ask_fill'.*expected \['inventory'"),
         (changed(probes={}), "the manifest's probes is malformed"),
+        (changed(params=None), "the manifest's params are None, expected a market's"),
+        (changed(parity={"tolerance": 10**400}), "probes is malformed"),
         (changed(probes={"observations": [], "actions": []}), "the probes must be"),
         (changed(probes={"observations": 5.0, "actions": 5.0}), "the probes must be"),
         (changed(parity={}), "probes is malformed"),

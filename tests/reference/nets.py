@@ -46,6 +46,7 @@ def sealed(model):
         "format": FORMAT,
         "env_id": "MarketMaking-v0",
         "obs_version": OBS_VERSION,
+        "params": {},
         "feature_names": list(FEATURE_NAMES),
         "state": widths,
         "parity": {"tolerance": 1e-5},

@@ -69,6 +69,7 @@ def remembering_bytes(weights=None, *, alter=lambda manifest: None, graph=lambda
         "format": FORMAT,
         "env_id": "MarketMaking-v0",
         "obs_version": OBS_VERSION,
+        "params": {},
         "feature_names": list(FEATURE_NAMES),
         "state": dict(WIDTHS),
         "parity": {"tolerance": 1e-5},

@@ -76,6 +76,8 @@ class CompiledEngine:
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         """Return the outputs for a batch of any size."""
+        # C walks through them row after row: a view with other strides is copied.
+        inputs = [np.ascontiguousarray(array) for array in inputs]
         outputs = [np.empty((len(inputs[0]), width), dtype=np.float32) for width in self._widths]
         self._batch(len(inputs[0]), _addresses(inputs), _addresses(outputs))
         return outputs
@@ -119,6 +121,8 @@ class CompiledRow:
         if not self._taken:
             return self._act(observation).copy(), state
         begins = True if state is None else start
+        if begins is not None and getattr(begins, "shape", None) != (1,):
+            begins = _as_start(begins)  # a list of one False is true to C
         action = self._step(observation, self._nothing if state is None else state, begins)
         return action.copy(), tuple([part.copy() for part in self._taken])
 

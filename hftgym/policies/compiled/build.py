@@ -55,7 +55,11 @@ def load_library(data: bytes, source: Callable[[], str]) -> ctypes.CDLL:
 def _compiler() -> tuple[list[str], str]:
     """Return the command of the C compiler, flags included, and what it says of itself."""
     named = os.environ.get("CC")
-    for words in [shlex.split(named)] if named else [["cc"], ["gcc"], ["clang"]]:
+    try:
+        words_of = [shlex.split(named)] if named else [["cc"], ["gcc"], ["clang"]]
+    except ValueError as error:
+        raise BuildError(f"CC={named!r} is no command: {error}") from error
+    for words in words_of:
         if words and shutil.which(words[0]):
             done = _run([*words, "--version"])
             return [*words, *_FLAGS, *(_DARWIN if sys.platform == "darwin" else ())], done.stdout.decode(
@@ -67,10 +71,13 @@ def _compiler() -> tuple[list[str], str]:
 
 def _compiled(command: list[str], source: str) -> bytes:
     """Return the bytes of the library that the compiler makes of a C program."""
-    with tempfile.TemporaryDirectory(prefix="hftgym-") as folder:
-        out = Path(folder) / "policy.so"
-        _run([*command, "-x", "c", "-o", str(out), "-"], source.encode())
-        return out.read_bytes()
+    try:
+        with tempfile.TemporaryDirectory(prefix="hftgym-") as folder:
+            out = Path(folder) / "policy.so"
+            _run([*command, "-x", "c", "-o", str(out), "-"], source.encode())
+            return out.read_bytes()
+    except OSError as error:  # nowhere to write, or a command that writes nothing
+        raise BuildError(f"{command[0]} made no library: {error}") from error
 
 
 def _run(command: list[str], text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
