@@ -34,7 +34,7 @@ RECIPES = {
     "cj": Bars(share=0.997, fraction=0.990, cpu_s=25.0),
     "cj_fast": Bars(fraction=0.9, cpu_s=8.0, to_99_s=8.0),
     "default": Bars(fraction=0.975, cpu_s=60.0),
-    "default_innovation": Bars(fraction=0.975, cpu_s=60.0),
+    "default_innovation": Bars(fraction=0.92, cpu_s=60.0),
     "default_raw": Bars(fraction=0.92, cpu_s=60.0),
 }
 

@@ -3,6 +3,9 @@
 import pytest
 
 from agents.ppo import DEFAULT_CONFIG, PPOConfig
+from hftgym import EnvParams
+from hftgym.evaluation import exact
+from hftgym.exact_value import PricePaths
 from hftgym.policies import OnnxPolicy
 from scripts.benchmarks.alpha import share_of
 
@@ -28,7 +31,18 @@ def test_the_hidden_regime_is_read_from_returns(name, least):
     assert found.share + 4 * found.standard_error > least
 
 
-@pytest.mark.parametrize("name", ["alpha_ppo", "alpha_lstm"])
+@pytest.mark.parametrize(("name", "least"), [("default", 0.99), ("cj", 0.985)])
+def test_what_the_optimum_is_known_of_is_reached(name, least):
+    policy = OnnxPolicy(FOLDER / f"{name}.onnx")
+    params, env_id = EnvParams.from_dict(policy.manifest["params"]), policy.manifest["env_id"]
+    value, error = PricePaths.drawn(params, paths=4, seed=2**35, env_id=env_id).value(policy)
+    truth = exact(params)
+    assert truth is not None
+    assert (value - truth.constant) / (truth.optimum - truth.constant) > least
+    assert error < 0.001 * truth.optimum
+
+
+@pytest.mark.parametrize("name", ["alpha_ppo", "alpha_lstm", "default", "cj"])
 def test_a_file_is_of_the_recipe_that_it_is_named_after(name):
     manifest = OnnxPolicy(FOLDER / f"{name}.onnx").manifest
     config = PPOConfig.from_toml(DEFAULT_CONFIG.with_name(f"{name}.toml"))
