@@ -1,5 +1,7 @@
 """The agents that come with the project: files that load, cards that can be checked."""
 
+import hashlib
+
 import pytest
 
 from agents.ppo import DEFAULT_CONFIG, PPOConfig
@@ -10,7 +12,7 @@ from hftgym.policies import OnnxPolicy
 from scripts.benchmarks.alpha import share_of
 
 FOLDER = DEFAULT_CONFIG.parents[1] / "pretrained"
-FILES = sorted(FOLDER.glob("*.onnx"))
+FILES = sorted(path for path in FOLDER.glob("*.onnx") if not path.name.endswith(".int8.onnx"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -20,6 +22,17 @@ def test_a_file_has_a_card_that_says_how_to_make_it(path):
     assert policy.manifest["parity"]["max_abs"] <= policy.manifest["parity"]["tolerance"] <= 1e-5
     for word in (policy.manifest["env_id"], policy.manifest["algo"], "scripts/train.py", "scripts/export.py"):
         assert word in card, f"{path.stem}.md does not name {word}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_int8_file_is_made_of_the_float32_file_beside_it(path):
+    full, small = OnnxPolicy(path), OnnxPolicy(path.with_suffix(".int8.onnx"))
+    found = small.manifest["quantization"]
+    assert found["source_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found["action"]["max_abs"] <= found["action"]["tolerance"] == 0.01
+    assert found["j_loss"]["share"] + 2 * found["j_loss"]["se"] <= found["j_loss"]["tolerance"] == 0.005
+    assert {**full.manifest["params"]} == {**small.manifest["params"]}
+    assert path.with_suffix(".int8.onnx").stat().st_size < 0.7 * path.stat().st_size
 
 
 @pytest.mark.slow
