@@ -24,6 +24,7 @@ from agents.recurrent import LstmPolicy, lstm_arguments
 from agents.run_folder import RunError, RunFolder, write_atomic
 from agents.schedules import averaged, schedules
 from agents.vec_env import NativeVecEnv
+from hftgym import EnvParams
 
 __all__ = [
     "DEFAULT_CONFIG",
@@ -32,6 +33,7 @@ __all__ = [
     "RunError",
     "TrainingInterrupted",
     "build_model",
+    "check_deployable",
     "make_env",
     "one_thread",
     "train",
@@ -80,8 +82,10 @@ def train(
 
     Raises:
         TrainingInterrupted: Ctrl-C; a checkpoint and model.zip have been written.
+        ValueError: The agent could not be exported.
         RunError: The folder holds another run, files cannot be written or read, or the weights became infinite.
     """
+    check_deployable(config.params)
     folder = RunFolder(Path(run_dir))
     with one_thread():
         model = _resumed(config, folder) if resume and not overwrite else None
@@ -101,6 +105,16 @@ def train(
                 raise RunError(f"cannot write into {folder.path}: {error.strerror or error}") from error
         _write_model(model, folder)
     return folder.model
+
+
+def check_deployable(params: EnvParams) -> None:
+    """Raise unless what is trained in a market can be exported.
+
+    Raises:
+        ValueError: The market's actions have sizes, which a policy file does not.
+    """
+    if params.sized_actions:
+        raise ValueError("params.sized_actions must be false for training: no policy file has order sizes, got True")
 
 
 def make_env(config: PPOConfig) -> NativeVecEnv:

@@ -7,6 +7,7 @@ compared. int8 makes a file smaller, not a decision faster.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,8 @@ class Difference(NamedTuple):
     Attributes:
         action: Largest difference of an action, in action units.
         observations: Over how many observations.
-        loss: What it loses of the other one's J, as a share of it.
+        loss: What it loses of the other one's J, as a share of it; where that is 0, 0 if both earn the same in every
+            episode, and infinite if not.
         loss_se: Standard error of that, from episodes paired by seed.
         episodes: How many.
     """
@@ -90,6 +92,8 @@ class Candidate:
                 f"it acts differently: an action is off by {found.action:.4f}, at most {ACTION_TOLERANCE} is allowed "
                 f"over {found.observations:,} observations"
             )
+        if math.isinf(found.loss):
+            return f"its reward cannot be compared: float32's J is 0 over {found.episodes:,} episodes, its own is not"
         if not found.loss + 2 * found.loss_se <= REWARD_TOLERANCE:
             return (
                 f"it may earn less: J falls by {found.loss:.2%} ± {2 * found.loss_se:.2%} over {found.episodes:,} "
@@ -162,6 +166,9 @@ def difference(policy: OnnxPolicy, reference: OnnxPolicy, *, episodes: int = EPI
     table = evaluate(players, env_id, episodes=episodes, seed=_FIRST_SEED, params=params)
     row = compare(table, "reference", figures=("j",)).row(0, named=True)
     value = abs(float(np.mean(table["j"].to_numpy()[:episodes])))
+    if value == 0.0:  # an agent that never trades: of nothing there is no share
+        loss = 0.0 if row["difference"] == row["se"] == 0.0 else math.inf
+        return Difference(worst, starts.size, loss, 0.0, episodes)
     return Difference(worst, starts.size, -row["difference"] / value, row["se"] / value, episodes)
 
 

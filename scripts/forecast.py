@@ -18,9 +18,11 @@ on which the price does not move has no direction: it is neither trained nor sco
 probability of an up move given a move.
 """
 
+import contextlib
 import io
 import json
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,16 +33,20 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agents.forecasters.bars import BAR_S
-from agents.forecasters.catalogue import makers_of, series_of
+from agents.forecasters.catalogue import Maker, makers_of, series_of
 from agents.forecasters.export import export_signal
 from agents.forecasters.feeds import Feed
 from agents.forecasters.models import Constant
 from agents.forecasters.report import accuracy_picture, print_study, print_trading
-from agents.forecasters.study import Study, study, summary, verdict
+from agents.forecasters.study import Series, Study, study, summary, verdict
 from agents.forecasters.trading import trade, trade_tape
 from agents.run_folder import RunError, write_atomic
+from hftgym.policies import SignalPolicy
 from hftgym.progress import slow_bar
 from hftgym.tape import TapeError, read_tape
+
+# Seconds of a tick or a bar: shorter ones are finer than recordings, and fill the memory.
+_SHORTEST_S, _LONGEST_S = 0.001, 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +56,14 @@ class Arguments:
     Attributes:
         feed: gbm, regime, regime-weak, alpha, alpha-weak, ohlcv, ohlcv-gbm or tape.
         tape: A recording, for --feed tape; for --feed ohlcv its bars instead of simulated ones.
-        tick_s: Seconds per tick of a tape.
-        bar_s: Seconds per bar of a tape.
+        tick_s: Seconds per tick of a tape, 0.001 to 86,400.
+        bar_s: Seconds per bar of a tape, 0.001 to 86,400.
         forecasters: constant, linear, trees, LSTM, Transformer; all that suit the feed if none is given.
         paths: Simulated paths per seed, of 1,000 ticks or 500 bars each; the first half trains, the second tests.
         seeds: Trainings, each on simulated data of its own.
         folds: Parts of the later half that are tested one after the other, each after a training on all before it.
-        entry: Probability of a move up or down beyond which a forecaster trades.
-        episodes: Episodes of 1,000 ticks to trade, on equal seeds; 0 trades none.
+        entry: Probability of a move up or down beyond which a forecaster trades, 0.5 to below 1.
+        episodes: Episodes of 1,000 ticks to trade, on equal seeds: 2 or more; 0 trades none.
         export: Write the forecasters of the first seed as policies, <forecaster>.onnx.
         name: Name of the folder of the results; forecast-<feed> by default.
         runs: Folder of all runs.
@@ -88,18 +94,60 @@ def main() -> int:
     except (ValueError, TypeError, RunError, TapeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except MemoryError:
+        print("error: out of memory: fewer --paths, or longer --tick-s or --bar-s, need less", file=sys.stderr)
+        return 1
     return 0
 
 
+def check(arguments: Arguments) -> None:
+    """Raise a ValueError for what would otherwise fail after minutes of training."""
+    for name, value in (("seeds", arguments.seeds), ("folds", arguments.folds)):
+        if value < 1:
+            raise ValueError(f"--{name} must be at least 1, got {value}")
+    if arguments.episodes != 0 and arguments.episodes < 2:
+        raise ValueError(f"--episodes must be at least 2, or 0 for none, got {arguments.episodes}")
+    for name, value in (("tick-s", arguments.tick_s), ("bar-s", arguments.bar_s)):
+        if not _SHORTEST_S <= value <= _LONGEST_S:  # NaN too
+            raise ValueError(f"--{name} must be from {_SHORTEST_S} to {_LONGEST_S:,.0f} seconds, got {value!r}")
+    SignalPolicy(Constant(seed=0), arguments.entry)
+    if arguments.export and arguments.feed.startswith("ohlcv"):
+        raise ValueError(f"--export is for ticks: no policy sees bars, got --feed {arguments.feed}")
+
+
+@contextlib.contextmanager
+def results(folder: Path) -> Iterator[None]:
+    """Make a folder for what the block writes; if that is nothing, it is gone again."""
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def run(arguments: Arguments, console: Console) -> None:
+    check(arguments)
     series, fresh = series_of(
         arguments.feed, paths=arguments.paths, tape=arguments.tape, tick_s=arguments.tick_s, bar_s=arguments.bar_s
     )
     makers = makers_of(arguments.forecasters, arguments.feed)
-    if arguments.export and arguments.feed.startswith("ohlcv"):
-        raise ValueError(f"--export is for ticks: no policy sees bars, got --feed {arguments.feed}")
     folder = arguments.runs / (arguments.name or f"forecast-{arguments.feed}")
-    folder.mkdir(parents=True, exist_ok=True)
+    with results(folder):
+        report(arguments, console, series=series, fresh=fresh, makers=makers, folder=folder)
+
+
+def report(
+    arguments: Arguments,
+    console: Console,
+    *,
+    series: Callable[[int], Series],
+    fresh: bool,
+    makers: Mapping[str, Maker],
+    folder: Path,
+) -> None:
+    """Train, score, trade, print and write."""
     with slow_bar(max(arguments.seeds, 1) * max(arguments.folds, 1) * len(makers)) as bar:
         result = study(
             series,

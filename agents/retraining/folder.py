@@ -183,19 +183,29 @@ class ChampionFolder:
             return records[-1]
         return None
 
-    def check_champion(self, records: list[Record]) -> bool:
+    def check_champion(self, records: list[Record], *, env_id: str | None = None) -> bool:
         """Return whether the champion's file is the one that the history knows (False: another whole agent).
 
+        Args:
+            records: The history.
+            env_id: The environment that the agent must be of; None asks for none.
+
         Raises:
-            ChampionError: The file is missing or damaged; the message offers the last good one.
+            ChampionError: The file is missing, damaged or of another environment; the message offers the last good one.
         """
         if not self.champion.exists():
             raise ChampionError(f"there is no {self.champion}{self._offer(records)}")
         try:
-            OnnxPolicy(self.champion)
+            policy = OnnxPolicy(self.champion)
         except ModelFileError as error:
             raise ChampionError(f"the champion cannot be used: {error}{self._offer(records)}") from error
-        return bool(records) and self.digest(self.champion) == records[records[-1].champion - 1].sha256
+        known = bool(records) and self.digest(self.champion) == records[records[-1].champion - 1].sha256
+        if env_id is not None and (own := policy.manifest.get("env_id")) != env_id:
+            raise ChampionError(
+                f"{self.champion} was trained in {own!r}, expected {env_id!r}: one folder holds the champions of one "
+                f"environment{'' if known else self._offer(records)}"
+            )
+        return known
 
     def _offer(self, records: list[Record]) -> str:
         """Return what to do, naming the newest champion of the history whose file is whole."""

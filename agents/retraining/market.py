@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from agents.retraining.verdict import FEWEST_TICKS, check_ticks
 from hftgym import PRESETS, EnvParams
 from hftgym.tape import Tape, TapeError, read_tape
 from hftgym.tape.measure import measured_params, tick_times
 
 # Share of a tape, its end, that nothing is measured on: the candidates are compared there.
 HELD_OUT_SHARE = 0.3
+# Seconds per tick of what is measured and replayed.
+TICK_S = 0.1
+# Ticks of a tape whose end is long enough to compare on.
+_FEWEST = math.ceil(FEWEST_TICKS / HELD_OUT_SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +48,20 @@ def load_market(given: str, *, tape: Path | None = None, base: EnvParams) -> Mar
         base: Where nothing else is said.
 
     Raises:
-        ValueError: There is no such preset, or a file cannot be read, or does not hold a market.
+        ValueError: There is no such preset, or a file cannot be read, or does not hold a market, or the
+            tape is too short to measure on it and to compare on its end.
     """
     params, source = (base, "the configuration's market") if not given else (_named(given), given)
     if tape is None:
         return Market(params=params, source=source)
     try:
         recorded = read_tape(tape)
+        check_ticks(recorded, tick_s=TICK_S, name="recorded", fewest=_FEWEST)
         measured_on, held_out = split(recorded, 1.0 - HELD_OUT_SHARE)
-        measured = measured_params(measured_on, base=params)
+        # Where quotes are missing, a part may be shorter than its share.
+        for part, name in ((measured_on, "measured"), (held_out, "held-out")):
+            check_ticks(part, tick_s=TICK_S, name=name)
+        measured = measured_params(measured_on, tick_s=TICK_S, base=params)
     except (TapeError, ValueError, OSError) as error:
         raise ValueError(f"--tape {tape}: {error}") from error
     return Market(

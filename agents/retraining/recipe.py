@@ -4,14 +4,16 @@ import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 
-from agents.ppo import PPOConfig
+from agents.ppo import PPOConfig, check_deployable
 from agents.retraining.market import Market
 from agents.retraining.record import Period, Record
-from agents.retraining.verdict import FEWEST_EPISODES, threshold_of
+from agents.retraining.verdict import FEWEST_EPISODES, check_ticks, threshold_of
 
 # Training uses seeds below 2^32 + 2^20; these are far above, and every entry of a folder has its own.
 FIRST_HELD_OUT = 2**40
 MOST_EPISODES = 2**24
+# Rewards that teach to foresee prices where that can be done.
+_SEES_PRICES = ("raw", "innovation_free")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,8 @@ class Recipe:
         force: Train although it has been done in this period.
 
     Raises:
-        ValueError: A value is outside its range, or the configuration learns from a reward that is wrong in the market.
+        ValueError: A value is outside its range, the configuration learns from a reward that is wrong in the market,
+            its agents could not be deployed, or there are too few held-out ticks.
     """
 
     config: PPOConfig
@@ -44,11 +47,14 @@ class Recipe:
         threshold_of(self.level, FEWEST_EPISODES)
         if not FEWEST_EPISODES <= self.episodes <= MOST_EPISODES:
             raise ValueError(f"episodes must be from {FEWEST_EPISODES} to {MOST_EPISODES:,}, got {self.episodes}")
-        if self.config.training_reward != "raw" and not self.market.params.is_martingale:
+        if self.config.training_reward not in _SEES_PRICES and not self.market.params.is_martingale:
             raise ValueError(
-                f"training_reward must be 'raw' in the configuration: prices can be predicted in {self.market.source}, "
-                f"got {self.config.training_reward!r}"
+                f"training_reward must be 'raw' or 'innovation_free' in the configuration: prices can be predicted in "
+                f"{self.market.source}, got {self.config.training_reward!r}"
             )
+        check_deployable(self.market.params)
+        if self.market.held_out is not None:
+            check_ticks(self.market.held_out, tick_s=self.market.params.tick_s, name="held-out")
 
     def config_of(self, number: int) -> PPOConfig:
         """Return the configuration of the run that makes entry `number`: its market, and seeds of its own."""

@@ -55,11 +55,18 @@ def roll_back(folder: ChampionFolder, *, to: int | None = None, now: datetime, c
         return record
 
 
-def settled(folder: ChampionFolder, *, now: datetime, command: str, say: Say) -> list[Record]:
+def settled(folder: ChampionFolder, *, env_id: str, now: datetime, command: str, say: Say) -> list[Record]:
     """Return the history after finishing what a killed process left, and taking in a champion put there by hand.
 
+    Args:
+        folder: The champion's.
+        env_id: The environment of its agents.
+        now: The time, in UTC.
+        command: The command line, for the record.
+        say: Takes one line per event.
+
     Raises:
-        ChampionError: The champion's file is missing or damaged.
+        ChampionError: The champion's file is missing, damaged or of another environment; it is left as it is.
     """
     records = folder.records()
     if (pending := folder.unsettled(records)) is not None:
@@ -67,7 +74,7 @@ def settled(folder: ChampionFolder, *, now: datetime, command: str, say: Say) ->
         folder.carry_out(pending, records)
     if not records and not folder.champion.exists():
         return records
-    if folder.check_champion(records):
+    if folder.check_champion(records, env_id=env_id):
         return records
     say(
         f"{folder.champion.name} was put there by somebody else: taking it into the history as entry {len(records) + 1}"

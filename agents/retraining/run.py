@@ -15,7 +15,7 @@ import hftgym
 from agents.checkpoint import load_newest
 from agents.export import export
 from agents.ppo import PPOConfig, train
-from agents.retraining.folder import ChampionError, ChampionFolder
+from agents.retraining.folder import ChampionFolder
 from agents.retraining.recipe import Recipe, done_in, held_out_seed, period_of
 from agents.retraining.record import Record
 from agents.retraining.restore import Say, settled, stamp
@@ -23,7 +23,7 @@ from agents.retraining.verdict import judge, score, threshold_of
 from agents.retraining.warm import prepare_warm
 from agents.run_folder import RunError, RunFolder, write_atomic
 from hftgym import EnvParams
-from hftgym.policies.onnx import ModelFileError, OnnxPolicy
+from hftgym.policies.onnx import OnnxPolicy
 
 
 def retrain(
@@ -41,17 +41,17 @@ def retrain(
 
     Raises:
         BusyError: Another process is at work in the folder.
-        ChampionError: The champion's file is missing or damaged.
+        ChampionError: The champion's file is missing, damaged or of another environment.
         RunError, ExportError, ValueError: Something else went wrong; the champion is untouched.
         TrainingInterrupted: Ctrl-C; the next run continues.
     """
     began = time.perf_counter()
     with folder.locked():
-        records = settled(folder, now=now, command=command, say=say)
+        records = settled(folder, env_id=recipe.config.env_id, now=now, command=command, say=say)
         period, number = period_of(now, recipe.period), len(records) + 1
         if done_in(period, records) and not recipe.force:
             return None
-        champion = _champion(folder, records, recipe.config.env_id)
+        champion = OnnxPolicy(folder.champion) if records else None
         say(f"run {number} for {period}: the market is {recipe.market.source}")
         challenger = _challenger(folder, recipe, records, say=say, progress=progress)
         ticks = " and on held-out ticks" * _on_ticks(recipe, champion)
@@ -80,16 +80,16 @@ def planned(folder: ChampionFolder, recipe: Recipe, *, now: datetime) -> tuple[b
     """Return (whether a run is due, what it would do, in lines), without writing anything.
 
     Raises:
-        RunError: The history or the champion is damaged: a run would fail.
+        RunError: The history or the champion is damaged, or the champion is of another environment: a run would fail.
     """
     records = folder.records()
     number, period = len(records) + 1, period_of(now, recipe.period)
+    known = bool(records) or folder.champion.exists()
+    if known and folder.unsettled(records) is None:
+        folder.check_champion(records, env_id=recipe.config.env_id)
     done = done_in(period, records)
     if done is not None and not recipe.force:
         return False, [f"nothing to do: entry {done.number} of {done.time} has settled {period}"]
-    known = bool(records) or folder.champion.exists()
-    if known and folder.unsettled(records) is None:
-        folder.check_champion(records)
     config = recipe.config_of(number)
     changed = {key: value for key, value in config.params.to_dict().items() if value != getattr(EnvParams(), key)}
     baseline = f"the champion, {folder.champion}" if known else "nothing: there is no champion yet"
@@ -107,16 +107,6 @@ def planned(folder: ChampionFolder, recipe: Recipe, *, now: datetime) -> tuple[b
 
 def _on_ticks(recipe: Recipe, champion: object) -> bool:
     return recipe.market.held_out is not None and champion is not None
-
-
-def _champion(folder: ChampionFolder, records: list[Record], env_id: str) -> OnnxPolicy | None:
-    """Return the champion as it is deployed, None before the first one."""
-    if not records:
-        return None
-    try:
-        return OnnxPolicy(folder.champion, env_id=env_id)
-    except ModelFileError as error:  # whole, but of another environment
-        raise ChampionError(f"{error}: one folder holds the champions of one environment") from error
 
 
 def _challenger(

@@ -24,7 +24,7 @@ from hftgym.tape.measure import tick_times
 CHAMPION, CHALLENGER = "champion", "challenger"
 FEWEST_EPISODES = 100  # below, the differences' mean is not normal enough for the level to hold
 _BLOCKS = 20  # parts of the held-out ticks whose sums are taken as independent
-_FEWEST_TICKS_PER_BLOCK = 10
+FEWEST_TICKS = 10 * _BLOCKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,14 +195,26 @@ def on_ticks(champion: Predicts, challenger: Predicts, tape: Tape, *, params: En
     Raises:
         ValueError: The tape has fewer than 200 ticks of `params.tick_s`.
     """
-    count = len(tick_times(tape, params.tick_s)) - 1
-    if count < _BLOCKS * _FEWEST_TICKS_PER_BLOCK:
-        fewest = _BLOCKS * _FEWEST_TICKS_PER_BLOCK
-        raise ValueError(f"the held-out ticks must be at least {fewest} of {params.tick_s:g} s, got {count}")
+    count = check_ticks(tape, tick_s=params.tick_s, name="held-out")
     whole = dataclasses.replace(params, horizon=count)
     rewards = [backtest(policy, tape, whole).reward for policy in (challenger, champion)]
     difference = rewards[0] - rewards[1]
     return Paired.of(np.array([block.sum() for block in np.array_split(difference, _BLOCKS)]))
+
+
+def check_ticks(tape: Tape, *, tick_s: float, name: str, fewest: int = FEWEST_TICKS) -> int:
+    """Return how many ticks of `tick_s` seconds a tape has.
+
+    Raises:
+        ValueError: They are fewer than `fewest`; the message calls them by `name`.
+    """
+    try:
+        count = len(tick_times(tape, tick_s)) - 1
+    except ValueError:  # shorter than one tick
+        count = 0
+    if count < fewest:
+        raise ValueError(f"the {name} ticks must be at least {fewest} of {tick_s:g} s, got {count}: record more")
+    return count
 
 
 def _scores(table: pl.DataFrame, params: EnvParams) -> dict[str, Score]:

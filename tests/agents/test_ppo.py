@@ -62,6 +62,13 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(tiny, whole, tmp_path)
     assert not equal(weights(other), weights(whole / "model.zip"))
 
 
+def test_what_could_not_be_exported_is_not_trained(tiny, tmp_path):
+    sized = dataclasses.replace(tiny, params=dataclasses.replace(tiny.params, sized_actions=True))
+    with pytest.raises(ValueError, match=r"params\.sized_actions must be false for training: no policy file"):
+        train(sized, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_folder_holds_what_reproduces_the_run(tiny, whole):
     assert PPOConfig.from_toml(whole / "config.toml") == tiny
     assert (whole / "command.txt").read_text() == f"{shlex.join(sys.orig_argv)}\n"

@@ -120,6 +120,25 @@ def test_the_loss_is_the_paired_difference_of_j(source, exported):
     assert different.loss_se > 0
 
 
+@pytest.mark.parametrize("source", ["mlp"], indirect=True)
+def test_an_agent_that_never_trades_has_no_share_to_lose(source, exported, tmp_path):
+    """Its J is 0: a file that never trades either may be used, one that does must not."""
+    model = mlp((8, 8))
+    for tensor in model.graph.initializer:
+        if tensor.name in ("w2", "b2"):
+            value = np.full(tuple(tensor.dims), 0.0 if tensor.name == "w2" else 2.0, np.float32)  # withdraws, clipped
+            tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+    path = tmp_path / "idle.onnx"
+    path.write_bytes(described(model, dict(OnnxPolicy(exported).manifest)))
+    quantize(path, tmp_path / "int8.onnx", episodes=2)
+    idle = OnnxPolicy(path)
+    found = difference(OnnxPolicy(tmp_path / "int8.onnx"), idle, episodes=2)
+    assert (found.loss, found.loss_se) == (0.0, 0.0)
+    trades = difference(OnnxPolicy(source), idle, episodes=2)._replace(action=0.0)
+    made = module.Candidate(data=b"", policy=idle, found=trades)
+    assert "cannot be compared: float32's J is 0 over 2 episodes, its own is not" in made.refusal
+
+
 def test_bad_input_is_refused(source, tmp_path, lenient):
     with pytest.raises(ValueError, match="scheme must be one of weight-only, dynamic, static, got 'int4'"):
         quantize(source, tmp_path / "out.onnx", scheme="int4")

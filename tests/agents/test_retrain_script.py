@@ -181,7 +181,7 @@ def test_an_operators_day(tmp_path, config):
     ("words", "code", "message"),
     [
         (["--market", "nowhere.toml"], 1, "--market nowhere.toml: No such file"),
-        (["--market", "mean-reverting"], 1, "training_reward must be 'raw'"),
+        (["--market", "mean-reverting"], 1, "training_reward must be 'raw' or 'innovation_free'"),
         (["--tape", "nowhere.gz"], 1, "--tape nowhere.gz"),
         (["--config", "nowhere.toml"], 1, "nowhere.toml"),
         (["--episodes", "5"], 1, "episodes must be from 100"),

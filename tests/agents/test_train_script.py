@@ -88,6 +88,7 @@ def test_ctrl_c_and_resume(tmp_path, undisturbed):
         (["--gamma", "x"], 2, "gamma"),
         (["--gama", "0.9"], 2, "--gamma"),
         (["--config", "nowhere.toml"], 1, "nowhere.toml"),
+        (["--params.sized-actions"], 1, "params.sized_actions must be false for training"),
         (["--params.spread", "-1"], 2, "spread must be greater than 0, got -1"),
     ],
 )

@@ -61,7 +61,7 @@ def test_a_crash_anywhere_leaves_a_whole_champion_and_is_finished_later(
         survived = False
     monkeypatch.undo()
     assert folder.whole() in (old, new)
-    records = settled(folder, **COMMON)
+    records = settled(folder, env_id="MarketMaking-v0", **COMMON)
     decided = len(records) == 2
     assert [record.action for record in records] == ["first", "promoted"][: 1 + decided]
     assert folder.whole() == (new if decided else old)
@@ -69,7 +69,7 @@ def test_a_crash_anywhere_leaves_a_whole_champion_and_is_finished_later(
     if survived:
         assert k > 9  # all changes are covered by the range of k
     # Settling again changes nothing.
-    assert settled(folder, **COMMON) == records
+    assert settled(folder, env_id="MarketMaking-v0", **COMMON) == records
 
 
 def test_rollback_restores_bytes_and_walks_back(folder, models):
@@ -88,7 +88,7 @@ def test_rollback_restores_bytes_and_walks_back(folder, models):
     ] * 3
     with pytest.raises(RunError, match=r"--to must be an entry that was champion \(1, 2, 3\), got 4"):
         roll_back(folder, to=4, **COMMON)
-    assert settled(folder, **COMMON) == folder.records()
+    assert settled(folder, env_id="MarketMaking-v0", **COMMON) == folder.records()
 
 
 def test_there_is_nothing_to_go_back_to(folder, tmp_path):
@@ -109,7 +109,7 @@ def test_a_damaged_champion_is_refused_and_the_last_good_one_offered(folder, mod
     else:
         folder.champion.write_bytes({"flipped": bytes(data), "cut": bytes(data[:700]), "empty": b""}[damage])
     with pytest.raises(ChampionError, match=r"The last good one is entry 2: `retrain.py rollback --to 2`"):
-        settled(folder, **COMMON)
+        settled(folder, env_id="MarketMaking-v0", **COMMON)
     roll_back(folder, to=2, **COMMON)
     assert folder.whole() == models[1]
 
@@ -126,7 +126,7 @@ def test_damage_in_the_history_is_refused_too(folder, models, snapshot):
     (folder.entry(2) / "model.onnx").write_bytes(b"")
     before = snapshot(folder.path)
     with pytest.raises(ChampionError, match="The history holds no whole champion"):
-        settled(folder, **COMMON)
+        settled(folder, env_id="MarketMaking-v0", **COMMON)
     assert snapshot(folder.path) == before
 
 
@@ -143,7 +143,7 @@ def test_a_hole_in_the_history_is_named(folder, models):
         folder.put(data)
     shutil.rmtree(folder.entry(2))
     with pytest.raises(RunError, match="lacks the entry 0002"):
-        settled(folder, **COMMON)
+        settled(folder, env_id="MarketMaking-v0", **COMMON)
     assert folder.whole() == models[2]
 
 
@@ -151,21 +151,34 @@ def test_a_damaged_pointer_is_named_and_written_anew(folder, models):
     folder.put(models[0])
     folder.pointer.write_text("{")
     with pytest.raises(RunError, match=r"champion\.json is damaged"):
-        settled(folder, **COMMON)
+        settled(folder, env_id="MarketMaking-v0", **COMMON)
     roll_back(folder, to=1, **COMMON)
-    assert settled(folder, **COMMON)[-1].champion == 1
+    assert settled(folder, env_id="MarketMaking-v0", **COMMON)[-1].champion == 1
 
 
 def test_a_champion_put_there_by_hand_is_taken_in(folder, models):
     folder.champion.write_bytes(models[0])
-    assert [record.action for record in settled(folder, **COMMON)] == ["adopted"]
+    assert [record.action for record in settled(folder, env_id="MarketMaking-v0", **COMMON)] == ["adopted"]
     folder.put(models[1])
     folder.champion.write_bytes(models[0])  # an operator's own way back is not undone
-    records = settled(folder, **COMMON)
+    records = settled(folder, env_id="MarketMaking-v0", **COMMON)
     assert [record.action for record in records] == ["adopted", "promoted", "adopted"]
     assert folder.whole() == models[0]
     roll_back(folder, **COMMON)
     assert folder.whole() == models[1]
+
+
+@pytest.mark.parametrize("crowned", [False, True])
+def test_a_champion_of_another_environment_is_not_taken_in(folder, models, snapshot, crowned):
+    if crowned:
+        folder.put(models[1])
+    folder.champion.write_bytes(models[0])
+    before = snapshot(folder.path)
+    offer = "`retrain.py rollback --to 1` puts it back" if crowned else "holds no whole champion"
+    message = f"champion.onnx was trained in 'MarketMaking-v0', expected 'CJ-v0': one folder holds .*{offer}"
+    with pytest.raises(ChampionError, match=message):
+        settled(folder, env_id="CJ-v0", **COMMON)
+    assert snapshot(folder.path) == before
 
 
 def test_one_process_at_a_time_and_no_lock_outlives_its_process(folder):

@@ -59,8 +59,8 @@ def test_a_split_loses_nothing_and_keeps_the_order(tape):
 
 
 def test_nothing_is_measured_on_the_held_out_ticks(tape, monkeypatch, tmp_path):
-    calm = tape(50.0)
-    late = calm.quotes.local_ns > calm.quotes.local_ns[0] + 36 * 10**9
+    calm = tape(80.0)
+    late = calm.quotes.local_ns > calm.quotes.local_ns[0] + 57 * 10**9
     prices = {"bid": calm.quotes.bid, "ask": calm.quotes.ask}
     tripled = {side: np.where(late, 3 * price, price) for side, price in prices.items()}
     shaken = dataclasses.replace(calm, quotes=dataclasses.replace(calm.quotes, **tripled))
@@ -80,6 +80,24 @@ def test_nothing_is_measured_on_the_held_out_ticks(tape, monkeypatch, tmp_path):
         PRESETS["adverse"].maker_fee_bps,
     )
     assert "order flow of adverse" in found[0].source
+
+
+@pytest.mark.parametrize(
+    ("seconds", "keep", "message"),
+    [
+        (0.6, slice(None), r"recorded ticks must be at least 667 of 0\.1 s, got [56]: record more"),
+        (0.0, slice(None), r"recorded ticks must be at least 667 of 0\.1 s, got 0: record more"),
+        (80.0, [0, 1, *range(600, 801)], r"measured ticks must be at least 200 of 0\.1 s, got [01]:"),
+        (80.0, [*range(500), 799, 800], r"held-out ticks must be at least 200 of 0\.1 s, got [01]:"),
+    ],
+)
+def test_a_tape_too_short_to_measure_or_to_compare_on_is_refused(tape, monkeypatch, tmp_path, seconds, keep, message):
+    whole = tape(seconds)
+    columns = {field.name: getattr(whole.quotes, field.name)[keep] for field in dataclasses.fields(whole.quotes)}
+    gappy = dataclasses.replace(whole, quotes=type(whole.quotes)(**columns))
+    monkeypatch.setattr(market, "read_tape", lambda _path: gappy)
+    with pytest.raises(ValueError, match=rf"--tape .*capture\.gz: the {message}"):
+        load_market("", tape=tmp_path / "capture.gz", base=BASE)
 
 
 def test_a_file_that_is_no_tape_is_named(tmp_path):

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from agents.ppo import PPOConfig
 from agents.retraining import run
+from agents.retraining.folder import ChampionError
 from agents.retraining.market import Market
 from agents.retraining.recipe import FIRST_HELD_OUT, MOST_EPISODES, Recipe, held_out_seed, period_of
 from agents.retraining.restore import roll_back
@@ -149,13 +150,44 @@ def test_a_dry_run_tells_and_touches_nothing(folder, recipe, models, snapshot, t
         ({"level": 0.7}, "level must be at least 1e-15 and below 0.5"),
         (
             {"market": Market(params=PRESETS["mean-reverting"], source="mean-reverting")},
-            "training_reward must be 'raw' in the configuration: prices can be predicted in mean-reverting",
+            "training_reward must be 'raw' or 'innovation_free' in the configuration: prices can be predicted in",
+        ),
+        (
+            {"market": Market(params=EnvParams(sized_actions=True), source="sizes")},
+            "sized_actions must be false for training: no policy file has order sizes",
         ),
     ],
 )
 def test_a_recipe_that_would_waste_a_training_is_refused(recipe, changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(recipe, **changes)
+
+
+@pytest.mark.parametrize("reward", ["raw", "innovation_free"])
+def test_rewards_that_see_prices_may_be_learned_from_where_prices_can_be_predicted(recipe, tiny, reward):
+    market = Market(params=PRESETS["mean-reverting"], source="mean-reverting")
+    config = dataclasses.replace(tiny, training_reward=reward)
+    assert dataclasses.replace(recipe, config=config, market=market).config_of(1).training_reward == reward
+
+
+def test_too_few_held_out_ticks_are_no_recipe(recipe, tape):
+    params = dataclasses.replace(recipe.market.params, tick_s=0.1)
+    with pytest.raises(ValueError, match=r"held-out ticks must be at least 200 of 0\.1 s, got 150: record more"):
+        dataclasses.replace(recipe, market=Market(params=params, source="a tape", held_out=tape(15.0)))
+
+
+def test_a_champion_of_another_environment_is_refused_before_anything(folder, recipe, models, snapshot):
+    folder.champion.write_bytes(models[0])
+    other = dataclasses.replace(recipe, config=dataclasses.replace(recipe.config, env_id="CJ-v0"))
+    before = snapshot(folder.path)
+    for crowned in (False, True):
+        for work in (lambda: folder.ask(other), lambda: planned(folder, other, now=MONDAY)):
+            with pytest.raises(ChampionError, match="one folder holds the champions of one environment"):
+                work()
+            assert snapshot(folder.path) == before
+        if not crowned:  # and once it is the history's own, and nothing is due
+            assert [r.action for r in (folder.ask(recipe), *folder.records())][1:] == ["adopted", "promoted"]
+            before = snapshot(folder.path)
 
 
 def test_ticks_have_a_say(folder, recipe, tape, models):
