@@ -72,7 +72,7 @@ def test_kill_9_and_resume(tmp_path, undisturbed):
 def test_ctrl_c_and_resume(tmp_path, undisturbed):
     process = started(tmp_path)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert re.search(r"^stopped after [\d,]+ steps; the model so far is .*model\.zip, --resume continues", stderr, re.M)
     assert "Traceback" not in stderr

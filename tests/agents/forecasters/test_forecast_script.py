@@ -87,7 +87,7 @@ def test_ctrl_c_writes_nothing(tmp_path):
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "interrupted: nothing was written" in stderr
     assert not (tmp_path / "forecast-gbm").exists()
