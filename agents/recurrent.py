@@ -73,6 +73,6 @@ class LstmPolicy(RecurrentActorCriticPolicy):
 def lstm_arguments(config: RecurrentConfig) -> dict[str, Any]:
     """Return the arguments of `LstmPolicy` that an MLP policy has not.
 
-    A value function with an LSTM of its own, or a share in the policy's, learned slower where it was tried.
+    A value function with an LSTM of its own, or a share in the policy's, learned far slower on MarketMakingAlpha-v0.
     """
     return {"lstm_hidden_size": config.lstm_size, "enable_critic_lstm": False}
