@@ -59,5 +59,7 @@ def test_what_the_optimum_is_known_of_is_reached(name, least):
 def test_a_file_is_of_the_recipe_that_it_is_named_after(name):
     manifest = OnnxPolicy(FOLDER / f"{name}.onnx").manifest
     config = PPOConfig.from_toml(DEFAULT_CONFIG.with_name(f"{name}.toml"))
-    assert manifest["config_sha256"] == hashlib.sha256(config.to_toml().encode()).hexdigest()
-    assert manifest["timesteps"] >= config.total_timesteps
+    # Not by the hash of the configuration, which a new field with a default changes.
+    assert (manifest["algo"], manifest["seed"]) == (config.algo, config.seed)
+    assert config.total_timesteps <= manifest["timesteps"] < config.total_timesteps + config.num_envs * config.n_steps
+    assert manifest["params"] == config.params.to_dict()
