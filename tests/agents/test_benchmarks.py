@@ -58,6 +58,6 @@ def test_the_optimum_has_all_of_its_gain_and_a_blind_policy_none():
 
 
 @pytest.mark.slow
-def test_averages_of_returns_are_worth_more_than_the_last_one_after_half_a_minute():
-    # A quarter of the gain is what the last return alone is worth. How many steps half a minute has is the machine's.
-    assert alpha_figure("alpha_ppo", cpu_seconds=30.0, seed=0, bar=0.4).reached
+def test_averages_of_returns_are_worth_four_fifths_of_the_gain_after_a_minute():
+    # Half a minute is enough on an idle machine, but for a hair: a busy one does half as many steps in a CPU second.
+    assert alpha_figure("alpha_ppo", cpu_seconds=60.0, seed=0, bar=0.8).reached

@@ -70,6 +70,13 @@ def falls_back(data, message):
     np.testing.assert_array_equal(policy.act(box(1)[0]), OnnxPolicy.from_bytes(data).act(box(1)[0]))
 
 
+def test_where_there_is_no_temporary_folder_either_onnxruntime_decides(net, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    falls_back(net, "there is nowhere to write a library")
+
+
 def test_an_op_that_is_not_covered_falls_back():
     falls_back(sealed(small(node("Softmax", ["observation"], ["y"]))), "the op Softmax")
     products = small(

@@ -46,8 +46,11 @@ def load_library(data: bytes, source: Callable[[], str]) -> ctypes.CDLL:
     key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
     folder = _cache_folder()
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="hftgym-") as private:
-            return _loaded(_stored(Path(private), key, _compiled(command, source())))
+        try:
+            with tempfile.TemporaryDirectory(prefix="hftgym-") as private:
+                return _loaded(_stored(Path(private), key, _compiled(command, source())))
+        except OSError as error:
+            raise BuildError(f"there is nowhere to write a library: {error}") from error
     path = _found(folder, key)
     return _loaded(path or _stored(folder, key, _compiled(command, source())))
 
