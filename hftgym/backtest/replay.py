@@ -1,11 +1,11 @@
 """Any policy on a recorded tape, tick by tick, through the same tick and the same observation as in the simulator."""
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from hftgym.backtest.result import Backtest
 from hftgym.market import layout as at
 from hftgym.market.layout import N_INFO
 from hftgym.market.single import FIELDS_AT, allocate, reset_recorded, step_recorded
@@ -13,39 +13,6 @@ from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 from hftgym.tape.measure import measured_params, quotes_at, tick_times
 from hftgym.tape.types import Tape
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Backtest:
-    """The path of one policy over a tape of n ticks. Money in quote currency, inventory in units."""
-
-    params: EnvParams
-    time_s: np.ndarray  # (n + 1,) seconds since the first tick
-    mid: np.ndarray  # (n + 1,)
-    bid: np.ndarray  # (n + 1,) best bid of the market
-    ask: np.ndarray  # (n + 1,)
-    inventory: np.ndarray  # (n + 1,)
-    cash: np.ndarray  # (n + 1,)
-    equity: np.ndarray  # (n + 1,)
-    fill_bid: np.ndarray  # (n,) units bought during the tick
-    fill_ask: np.ndarray  # (n,)
-    spread_capture: np.ndarray  # (n,)
-    inventory_pnl: np.ndarray  # (n,)
-    fees: np.ndarray  # (n,)
-    reward: np.ndarray  # (n,)
-
-    def summary(self) -> dict[str, float]:
-        """Return the totals: pnl and its parts, J (sum of rewards), fills, and the inventory's root mean square."""
-        return {
-            "j": float(self.reward.sum()),
-            "pnl": float(self.equity[-1] - self.equity[0]),
-            "spread_capture": float(self.spread_capture.sum()),
-            "inventory_pnl": float(self.inventory_pnl.sum()),
-            "fees": float(self.fees.sum()),
-            "bought": float(self.fill_bid.sum()),
-            "sold": float(self.fill_ask.sum()),
-            "inventory_rms": float(np.sqrt(np.mean(self.inventory[1:] ** 2))),
-        }
 
 
 def backtest(policy: Any, tape: Tape, params: EnvParams | None = None) -> Backtest:
