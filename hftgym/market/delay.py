@@ -42,8 +42,7 @@ def decide_pass(f, now, n, lane, p, known_mid, out, first):
 
     They go into four rows of `out` from row `first` on.
     """
-    bid_size = order_size(now[at.ACTION_BID_SIZE * n + lane], p) if p.sized != 0.0 else p.order_size
-    ask_size = order_size(now[at.ACTION_ASK_SIZE * n + lane], p) if p.sized != 0.0 else p.order_size
+    bid_size, ask_size = order_sizes(now, n, lane, p)
     bid, ask = now[at.ACTION_BID * n + lane], now[at.ACTION_ASK * n + lane]
     known = f[known_mid * n + lane]
     orders = decide(bid, ask, bid_size, ask_size, known, known * p.half_spread, p)
@@ -51,6 +50,14 @@ def decide_pass(f, now, n, lane, p, known_mid, out, first):
     out[(first + 1) * n + lane] = orders.ask
     out[(first + 2) * n + lane] = orders.bid_size
     out[(first + 3) * n + lane] = orders.ask_size
+
+
+@formula
+def order_sizes(now, n, lane, p):
+    """Return the units (bid, ask) that the action asks for."""
+    bid_size = order_size(now[at.ACTION_BID_SIZE * n + lane], p) if p.sized != 0.0 else p.order_size
+    ask_size = order_size(now[at.ACTION_ASK_SIZE * n + lane], p) if p.sized != 0.0 else p.order_size
+    return bid_size, ask_size
 
 
 @formula

@@ -117,6 +117,20 @@ class Orders(NamedTuple):
     new: float  # 1: arriving in this tick, so that they may cross; 0: resting there already
 
 
+class Executed(NamedTuple):
+    """What the agent's orders did in one tick before the mid moved, in quote currency and units."""
+
+    bid: float  # the quotes that were in force last
+    ask: float
+    bought: float
+    sold: float
+    bid_left: float  # what still rests
+    ask_left: float
+    cash: float  # after it
+    fees: float
+    spread_capture: float
+
+
 class Outcome(NamedTuple):
     """What one tick did to the account, in quote currency and units."""
 

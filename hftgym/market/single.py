@@ -12,8 +12,9 @@ from hftgym.market import layout as at
 from hftgym.market.compile import formula, kernel
 from hftgym.market.delay import clear_rings
 from hftgym.market.lane import anchor_due, anchor_lane, reset_lane, unpack
-from hftgym.market.layout import N_FIELDS, N_NOW, ORDER_ROWS, Market, Params, pack, ring_sizes
-from hftgym.market.passes import plain_orders, run_tick, tick_pass
+from hftgym.market.layout import N_FIELDS, N_NOW, ORDER_ROWS, Params, pack, ring_sizes
+from hftgym.market.passes import run_tick
+from hftgym.market.replay import replay_pass, start_replay
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
@@ -75,6 +76,13 @@ def _turn_ring(memory, now, prices):
 
 
 @formula
+def _read_action(now, action):
+    now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
+    if action.size == 4:
+        now[at.ACTION_BID_SIZE], now[at.ACTION_ASK_SIZE] = action[2], action[3]
+
+
+@formula
 def _finish(f, prices, turn, observation):
     """Keep the new price, measure the sums anew when that is due, and write the observation."""
     head = turn % prices.size
@@ -102,9 +110,7 @@ def _step(memory, action, observation, full):
     f, now = memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
     prices, decisions, data, sent, seen = _rings(memory, p)
     turn = _turn_ring(memory, now, prices)
-    now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
-    if action.size == 4:
-        now[at.ACTION_BID_SIZE], now[at.ACTION_ASK_SIZE] = action[2], action[3]
+    _read_action(now, action)
     run_tick(f, now, 1, p, (decisions, data, sent, seen), turn, full)
     _finish(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0
@@ -123,20 +129,40 @@ def step_full_single(memory, action, observation):
 
 
 @kernel
-def reset_recorded(memory, observation, mid, half_spread):
-    """Start an episode at a recorded price."""
-    _start(memory, observation, mid, half_spread, 0.0, 0.0)
+def reset_replay(memory, orders, observation, track, start, ticks, inventory):
+    """Start the next episode on a recorded market: at tick `start`, or at a drawn one if that is negative."""
+    p = unpack(memory[_PARAMS:FIELDS_AT])
+    f = memory[FIELDS_AT:_NOW_AT]
+    start_replay(f, orders, 1, 0, p, track, start, ticks, inventory)
+    prices, _, _, _, _ = _rings(memory, p)
+    prices[int(memory[0]) % prices.size] = f[at.MID]
+    for i in range(N_FEATURES):
+        observation[i] = f[at.FEATURE + i]
 
 
-@kernel
-def step_recorded(memory, action, observation, market):
-    """Run one tick on recorded market data; `market` holds the fields of `Market`. Actions as in the batch."""
+@formula
+def _step_replay(memory, orders, action, observation, track, log):
+    for i in range(action.size):
+        if not abs(action[i]) <= 1.0:
+            return math.nan, False
     p = unpack(memory[_PARAMS:FIELDS_AT])
     f, now = memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
     prices, _, _, _, _ = _rings(memory, p)
     turn = _turn_ring(memory, now, prices)
-    now[at.ACTION_BID], now[at.ACTION_ASK] = action[0], action[1]
-    world = Market(market[0], market[1], market[2], math.inf, math.inf, market[3], market[4])
-    tick_pass(f, now, 1, 0, p, world, plain_orders(f, now, 1, 0, p, world.half_spread), None)
+    _read_action(now, action)
+    replay_pass(f, now, orders, 1, 0, p, track, turn, log)
     _finish(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0
+
+
+@kernel
+def step_replay(memory, orders, action, observation, track):
+    """Run one tick on a recorded market; see `_step`."""
+    return _step_replay(memory, orders, action, observation, track, None)
+
+
+@kernel
+def step_replay_logged(memory, orders, action, observation, track, log):
+    """Run one tick on a recorded market and write every fill into `log` (`replay.LOG_COLUMNS`)."""
+    log[0, 0] = 0.0
+    return _step_replay(memory, orders, action, observation, track, log)

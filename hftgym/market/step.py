@@ -6,7 +6,7 @@ Simulation, batch and recorded ticks call the same `tick`; they differ in who sa
 from hftgym.market.account import capture, cash_after, equity, fee
 from hftgym.market.compile import formula
 from hftgym.market.features import observe, simple_return, slide
-from hftgym.market.layout import Market, Orders, Outcome, State
+from hftgym.market.layout import Executed, Market, Orders, Outcome, State
 from hftgym.market.matching import filled_resting, quote, reach, room, slippage, takes
 from hftgym.market.price import next_mid
 from hftgym.market.random import (
@@ -48,6 +48,16 @@ def tick(s, p, market, orders, leaving, oldest, full):
         oldest: The first price that stays in it; read only when the window is full.
         full: None leaves out, at compile time, what only `Params.full` asks for.
     """
+    done = execute(s, p, market, orders, full)
+    return settle(s, p, done, market.next_mid, market.next_half_spread, leaving, oldest, full)
+
+
+@formula
+def execute(s, p, market, orders, full):
+    """Return what was Executed in a tick whose market orders reach from the mid to a low and a high.
+
+    A replay, which sees the single events of a tick, walks over these instead (`replay.walk`).
+    """
     # 1. The orders that have reached the market. The inventory limit cuts them.
     bid, ask = orders.bid, orders.ask
     bid_size = room(s.inventory, orders.bid_size, 1.0, p)
@@ -70,20 +80,36 @@ def tick(s, p, market, orders, leaving, oldest, full):
     sold, ask_price = (ask_size if ask_takes else resting_ask), (ask_taken if ask_takes else ask)
     bid_price, ask_price = (bid_price if bought > 0.0 else 0.0), (ask_price if sold > 0.0 else 0.0)
     fees = fee(bought, bid_price, bid_takes, p) + fee(sold, ask_price, ask_takes, p)
-    spread_capture = capture(bought, bid_price, 1.0, s.mid) + capture(sold, ask_price, -1.0, s.mid)
-    cash = cash_after(s.cash, bought, bid_price, sold, ask_price, fees)
+    return Executed(
+        bid,
+        ask,
+        bought,
+        sold,
+        0.0 if bid_takes else bid_size - bought,
+        0.0 if ask_takes else ask_size - sold,
+        cash_after(s.cash, bought, bid_price, sold, ask_price, fees),
+        fees,
+        capture(bought, bid_price, 1.0, s.mid) + capture(sold, ask_price, -1.0, s.mid),
+    )
+
+
+@formula
+def settle(s, p, done, next_mid, next_half_spread, leaving, oldest, full):
+    """Return (state, outcome, features) of a tick in which `done` was executed; the other arguments as in `tick`."""
+    bid, ask, bought, sold = done.bid, done.ask, done.bought, done.sold
+    cash, fees, spread_capture = done.cash, done.fees, done.spread_capture
     inventory = s.inventory + bought - sold
 
     # 4. The mid moves.
-    mid = market.next_mid
+    mid = next_mid
     inventory_pnl = inventory * (mid - s.mid)
 
     # 5. Trade-through: what is left of a resting quote that the new touch has reached is filled at its own price, and
     # booked against the new mid: the loss is adverse selection, not the inventory's.
     if full is not None:
-        passed_bid = (p.trade_through != 0.0) & (not bid_takes) & takes(bid, 1.0, mid + market.next_half_spread)
-        passed_ask = (p.trade_through != 0.0) & (not ask_takes) & takes(ask, -1.0, mid - market.next_half_spread)
-        swept_bid, swept_ask = (bid_size - bought if passed_bid else 0.0), (ask_size - sold if passed_ask else 0.0)
+        passed_bid = (p.trade_through != 0.0) & takes(bid, 1.0, mid + next_half_spread)
+        passed_ask = (p.trade_through != 0.0) & takes(ask, -1.0, mid - next_half_spread)
+        swept_bid, swept_ask = (done.bid_left if passed_bid else 0.0), (done.ask_left if passed_ask else 0.0)
         through_bid, through_ask = (bid if swept_bid > 0.0 else 0.0), (ask if swept_ask > 0.0 else 0.0)
         late_fees = fee(swept_bid, through_bid, False, p) + fee(swept_ask, through_ask, False, p)
         cash = cash_after(cash, swept_bid, through_bid, swept_ask, through_ask, late_fees)
