@@ -1,88 +1,171 @@
-"""Any policy on a recorded tape, tick by tick, through the same tick and the same observation as in the simulator."""
+"""Any policy on a recorded tape, tick by tick, through the same account and the same observation as in the simulator."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
 
-from hftgym.backtest.result import Backtest
+from hftgym.backtest.result import Backtest, Fills
 from hftgym.market import layout as at
+from hftgym.market import replay
 from hftgym.market.layout import N_INFO
-from hftgym.market.single import FIELDS_AT, allocate, reset_recorded, step_recorded
+from hftgym.market.single import FIELDS_AT, allocate, reset_replay, step_replay_logged
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
-from hftgym.tape.measure import measured_params, quotes_at, tick_times
+from hftgym.tape.measure import measured_params
+from hftgym.tape.track import Clock, Stretch, clock_of, latency_of, stretches
 from hftgym.tape.types import Tape
 
 
-def backtest(policy: Any, tape: Tape, params: EnvParams | None = None) -> Backtest:
-    """Play a policy over a tape and return its path.
+def backtest(
+    policy: Any,
+    tape: Tape,
+    params: EnvParams | None = None,
+    *,
+    latency_s: float | None = None,
+    price_step: float | None = None,
+) -> Backtest:
+    """Play a policy over a tape and return its path and its fills.
 
-    At the start of every tick of `params.tick_s` seconds the policy sees the last quotes received and quotes for one
-    unit a side. A crossing quote executes at the opposite touch. A resting quote is filled if during the tick a trade
-    goes through it, at a price strictly worse than its own: at the same price it would have stood behind the queue.
-    Own orders change nothing in the recorded market; there is no latency and no rounding to the price grid.
+    At the start of every tick of `params.tick_s` seconds the policy sees the last quotes received and quotes. Its
+    orders are rounded away from the mid to the price grid and reach the market `latency_s` later; there they replace
+    the resting ones, except that an order at an unchanged price keeps its place in the queue with what is left of it.
+
+    An order that arrives at or beyond the opposite best price takes what is shown there, and its rest is cancelled. A
+    resting order joins behind the size shown at its price. Trades at its price use up what stands before it and then
+    fill it; a trade through its price fills it up to the trade's size; an opposite best price that reaches it fills it.
+    Cancellations are taken to come from behind, but the queue before it is never longer than what is shown.
+
+    Own orders change nothing in the recorded market: what was taken stays there, nobody reacts, and one size shown may
+    be taken again. The path ends with the tape, with `params.horizon`, or with ruin.
 
     Args:
         policy: Anything with SB3's `predict(observation, state, episode_start, deterministic) -> (action, state)`.
-        tape: The recorded quotes and trades.
-        params: The market as the policy is to see it; measured from the tape if None. Its horizon limits the ticks.
+        tape: The recorded quotes and trades, in memory or (`open_tape`) on disk; memory grows with the ticks alone.
+        params: The market as the policy is to see it; calibrated from the tape if None. Fees, limits, sizes, penalties
+            and the horizon count; prices and order flow are the tape's.
+        latency_s: Seconds from a decision to its arrival in the market, on the clock of the recorder: the way of the
+            data here and the way of the order there. `params.order_latency` ticks if None.
+        price_step: The price grid; the tape's if None, 0 for none.
 
     Raises:
-        ValueError: The tape is shorter than one tick, or the policy returned something else than (bid, ask).
+        ValueError: The tape is shorter than one tick, an argument is outside its range, or the policy returned
+            something else than an action.
     """
     params = params or measured_params(tape)
-    times = tick_times(tape, params.tick_s)[: params.horizon + 1]
-    markets, mid, bid, ask = _markets(tape, times)
-    count = len(markets)
-    memory = allocate(dataclasses.replace(params, horizon=count))
-    observation = np.zeros(N_FEATURES, dtype=np.float32)
-    reset_recorded(memory, observation, mid[0], markets[0, 0])
-    account = memory[FIELDS_AT : FIELDS_AT + N_INFO]
-    log, rewards = np.zeros((count + 1, N_INFO)), np.zeros(count)
-    log[0] = account
-    state, start = None, np.ones(1, dtype=bool)
-    for k in range(count):
-        action, state = policy.predict(observation.copy(), state=state, episode_start=start, deterministic=True)
-        start = np.zeros(1, dtype=bool)
-        rewards[k], _ = step_recorded(memory, _checked(action, policy), observation, markets[k])
-        log[k + 1] = account
-    return Backtest(
-        params=params,
-        time_s=(times - times[0]) * 1e-9,
-        mid=mid,
-        bid=bid,
-        ask=ask,
-        inventory=log[:, at.INVENTORY].copy(),
-        cash=log[:, at.CASH].copy(),
-        equity=log[:, at.EQUITY].copy(),
-        fill_bid=log[1:, at.FILL_BID].copy(),
-        fill_ask=log[1:, at.FILL_ASK].copy(),
-        spread_capture=log[1:, at.SPREAD_CAPTURE].copy(),
-        inventory_pnl=log[1:, at.INVENTORY_PNL].copy(),
-        fees=log[1:, at.FEES].copy(),
-        reward=rewards,
+    clock = clock_of(tape, tick_s=params.tick_s, latency_s=latency_of(params, latency_s))
+    count = min(clock.ticks_until(tape.quoted_ns[1]), params.horizon)
+    run = _Run(policy, dataclasses.replace(params, horizon=count), clock)
+    for stretch in stretches(tape, clock, price_step=price_step):
+        if not run.over(stretch):
+            break
+    return run.result(params)
+
+
+class _Run:
+    """One policy on its way over a tape, stretch by stretch."""
+
+    def __init__(self, policy: Any, params: EnvParams, clock: Clock) -> None:
+        self._policy, self._clock = policy, clock
+        self._actions = 4 if params.sized_actions else 2
+        self._memory = allocate(params)
+        self._observation = np.zeros(N_FEATURES, dtype=np.float32)
+        self._orders = np.zeros(0)
+        self._state: Any = None
+        self._done = 0
+        self._count = params.horizon
+        self._account = np.zeros((params.horizon + 1, N_INFO))
+        self._rewards = np.zeros(params.horizon)
+        self._quoted = np.zeros((2, params.horizon))
+        self._fills: list[np.ndarray] = []
+
+    def over(self, stretch: Stretch) -> bool:
+        """Play a stretch and return whether there is more to play."""
+        track = stretch.track
+        if self._done == 0:
+            self._orders = np.zeros(track.order_rows)
+            reset_replay(self._memory, self._orders, self._observation, track, 0.0, 0.0, 0.0)
+            self._account[0] = self._memory[FIELDS_AT : FIELDS_AT + N_INFO]
+        self._orders[replay.CURSOR] = 0.0
+        log = np.zeros((_most_fills(track), len(replay.LOG_COLUMNS)))
+        account = self._memory[FIELDS_AT : FIELDS_AT + N_INFO]
+        for _ in range(min(len(track.ticks) - 1, self._count - self._done)):
+            k = self._done
+            action = self._decide()
+            reward, terminated = step_replay_logged(self._memory, self._orders, action, self._observation, track, log)
+            self._account[k + 1], self._rewards[k] = account, reward
+            self._quoted[:, k] = self._orders[replay.QUOTED_BID : replay.QUOTED_ASK + 1]
+            if log[0, 0] > 0:
+                self._keep(log, stretch)
+            self._done += 1
+            if terminated:
+                return False
+        return True
+
+    def _decide(self) -> np.ndarray:
+        start = np.array([self._done == 0])
+        action, self._state = self._policy.predict(
+            self._observation.copy(), state=self._state, episode_start=start, deterministic=True
+        )
+        action = np.asarray(action, dtype=np.float64)
+        if action.shape != (self._actions,) or not (np.abs(action) <= 1).all():
+            wanted = "two numbers in [-1, 1] (bid, ask)" if self._actions == 2 else "four numbers in [-1, 1]"
+            raise ValueError(f"{type(self._policy).__name__} must return {wanted}, got {action}")
+        return action
+
+    def _keep(self, log: np.ndarray, stretch: Stretch) -> None:
+        """Copy the fills of this tick, with the numbers of their events replaced by times."""
+        rows = log[1 : int(log[0, 0]) + 1].copy()
+        arrival = self._clock.arrivals_ns(self._clock.times_ns(self._done, self._done))[0]
+        event = rows[:, 1].astype(np.int64)
+        since_first = np.where(event < 0, arrival, stretch.received_ns[event]) - self._clock.first_ns
+        rows[:, 1] = since_first  # exact in float64 up to 104 days
+        self._fills.append(rows)
+
+    def result(self, params: EnvParams) -> Backtest:
+        """Return what came of it."""
+        n = self._done
+        account = self._account[: n + 1]
+        return Backtest(
+            params=params,
+            time_s=(self._clock.times_ns(0, n) - self._clock.first_ns) * 1e-9,
+            mid=account[:, at.MID].copy(),
+            bid=account[:, at.BID].copy(),
+            ask=account[:, at.ASK].copy(),
+            inventory=account[:, at.INVENTORY].copy(),
+            cash=account[:, at.CASH].copy(),
+            equity=account[:, at.EQUITY].copy(),
+            fill_bid=account[1:, at.FILL_BID].copy(),
+            fill_ask=account[1:, at.FILL_ASK].copy(),
+            quoted_bid=self._quoted[0, :n].copy(),
+            quoted_ask=self._quoted[1, :n].copy(),
+            spread_capture=account[1:, at.SPREAD_CAPTURE].copy(),
+            inventory_pnl=account[1:, at.INVENTORY_PNL].copy(),
+            fees=account[1:, at.FEES].copy(),
+            reward=self._rewards[:n].copy(),
+            fills=_fills(self._fills, self._clock),
+        )
+
+
+def _most_fills(track: replay.Track) -> int:
+    """Return the rows that the log of one tick needs: two per event and arrival, and the one that counts."""
+    return 2 * int(np.diff(track.ticks[:, replay.FIRST]).max()) + 3
+
+
+def _fills(pieces: list[np.ndarray], clock: Clock) -> Fills:
+    rows = np.concatenate(pieces) if pieces else np.empty((0, len(replay.LOG_COLUMNS)))
+    column = {name: rows[:, i].copy() for i, name in enumerate(replay.LOG_COLUMNS)}
+    time_ns = clock.first_ns + column["event"].astype(np.int64)
+    joined_ns = clock.arrivals_ns(clock.first_ns + np.round(column["joined"] * (clock.tick_s * 1e9)).astype(np.int64))
+    return Fills(
+        tick=column["tick"].astype(np.int64),
+        time_ns=time_ns,
+        side=column["side"].astype(np.int8),
+        price=column["price"],
+        size=column["size"],
+        fee=column["fee"],
+        mid=column["mid"],
+        reason=column["reason"].astype(np.int8),
+        ahead=column["ahead"],
+        waited_s=(time_ns - joined_ns) * 1e-9,
     )
-
-
-def _markets(tape: Tape, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the recorded `Market` of every tick, float64 (n, 5), and mid, bid, ask at the tick times (n + 1,)."""
-    bid, ask = quotes_at(tape, times)
-    mid, half = (bid + ask) / 2, (ask - bid) / 2
-    received = np.maximum.accumulate(tape.trades.local_ns)
-    low, high = np.full(len(times) - 1, np.inf), np.full(len(times) - 1, -np.inf)
-    tick = np.searchsorted(times, received, side="left") - 1  # a trade at a tick's own time belongs to the tick before
-    inside = (tick >= 0) & (tick < len(low))
-    price, seller = tape.trades.price, tape.trades.taker_side < 0
-    np.minimum.at(low, tick[inside & seller], price[inside & seller])
-    np.maximum.at(high, tick[inside & ~seller], price[inside & ~seller])
-    # Strictly through: the nearest price that a trade at the extreme has passed.
-    low, high = np.nextafter(low, np.inf), np.nextafter(high, -np.inf)
-    return np.column_stack([half[:-1], low, high, mid[1:], half[1:]]), mid, bid, ask
-
-
-def _checked(action: Any, policy: Any) -> np.ndarray:
-    action = np.asarray(action, dtype=np.float64)
-    if action.shape != (2,) or not (np.abs(action) <= 1).all():
-        raise ValueError(f"{type(policy).__name__} must return two numbers in [-1, 1] (bid, ask), got {action}")
-    return action

@@ -63,10 +63,13 @@ class Backtest:
     equity: np.ndarray  # (n + 1,)
     fill_bid: np.ndarray  # (n,) units bought during the tick
     fill_ask: np.ndarray  # (n,)
+    quoted_bid: np.ndarray  # (n,) units newly quoted in the tick; an order that keeps its place is not counted again
+    quoted_ask: np.ndarray  # (n,)
     spread_capture: np.ndarray  # (n,)
     inventory_pnl: np.ndarray  # (n,)
     fees: np.ndarray  # (n,)
     reward: np.ndarray  # (n,)
+    fills: Fills
 
     def summary(self) -> dict[str, float]:
         """Return the totals: pnl and its parts, J (sum of rewards), fills, and the inventory's root mean square."""

@@ -25,6 +25,7 @@ from hftgym.market.lane import (
 )
 from hftgym.market.layout import DATA_ROWS, LANES, N_FIELDS, N_NOW, ORDER_ROWS, Params, pack, ring_sizes
 from hftgym.market.passes import run_tick
+from hftgym.market.replay import replay_pass, start_replay
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 
@@ -85,6 +86,21 @@ def reset_lanes(memory, lanes, start, tiles, turn):
         prices[head * LANES + lane] = p.initial_price
         if p.late != 0.0:
             clear_rings(f, LANES, lane, decisions, data, sent, seen)
+
+
+@kernel
+def reset_replay_lanes(memory, lanes, start, tiles, turn, orders, track):
+    """Start the next episode on a recorded market; `start` holds (tick of the tape, ticks gone, inventory) of each."""
+    p = unpack(memory)
+    head = turn % int(p.window)
+    for i in range(lanes.size):
+        tile, lane = lanes[i] // LANES, lanes[i] % LANES
+        first = _PARAMS_SIZE + tile * _TILE
+        f = memory[first : first + _TILE]
+        o = orders[tile * track.order_rows * LANES :][: track.order_rows * LANES]
+        start_replay(f, o, LANES, lane, p, track, start[0, i], start[1, i], start[2, i])
+        prices, _, _, _, _ = rings(memory, tile, tiles, p)
+        prices[head * LANES + lane] = f[at.MID * LANES + lane]
 
 
 @kernel
@@ -160,7 +176,7 @@ def anchor_tile(f, ring, head, window):
 
 
 @formula
-def run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, full):
+def run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, full, recorded):
     """Run one tick of all environments in the tiles [first_tile, last_tile).
 
     Args:
@@ -174,6 +190,7 @@ def run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations,
         rewards: float64 (num_envs,), written.
         flags: bool (2, num_envs): terminated and truncated, written.
         full: None for the plain form of the tick.
+        recorded: None, or (orders of all tiles, Track): a tape, whose market takes the place of the simulated one.
 
     Returns:
         How many environments ended.
@@ -195,7 +212,13 @@ def run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations,
         first = tile * LANES
         count = min(LANES, num_envs - first)
         read_inputs(now, newest, oldest, actions, first, count)
-        run_tick(f, now, LANES, p, (decisions, data, sent, seen), turn, full)
+        if recorded is None:
+            run_tick(f, now, LANES, p, (decisions, data, sent, seen), turn, full)
+        else:
+            orders, track = recorded
+            o = orders[tile * track.order_rows * LANES :][: track.order_rows * LANES]
+            for lane in range(count):
+                replay_pass(f, now, o, LANES, lane, p, track, turn, None)
         ended += write_outputs(f, now, newest, first, count, observations, rewards, flags)
         anchor_tile(f, prices, head, window)
     return int(ended)
@@ -204,10 +227,21 @@ def run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations,
 @kernel
 def step_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags):
     """Run one tick where `Params.full` is 0; see `run_tiles`."""
-    return run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, None)
+    return run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, None, None)
 
 
 @kernel
 def step_full_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags):
     """Run one tick with everything that parameters can ask for; see `run_tiles`."""
-    return run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, True)
+    return run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, True, None)
+
+
+@kernel
+def step_replay_tiles(
+    memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, orders, track
+):
+    """Run one tick on a recorded market; see `run_tiles`."""
+    recorded = (orders, track)
+    return run_tiles(
+        memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, None, recorded
+    )

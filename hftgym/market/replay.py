@@ -51,6 +51,7 @@ class Track(NamedTuple):
     steps: float  # the price grid: whole numbers with step = steps / per_unit; 0 for none
     per_unit: float
     slots: int  # of the ring of decisions: whole ticks of latency + 1
+    order_rows: int  # of `o`
 
 
 class Tally(NamedTuple):
@@ -64,9 +65,10 @@ class Tally(NamedTuple):
     captured: float
 
 
-def order_rows(slots: int) -> int:
-    """Return the rows of `o`."""
-    return RING + slots * ORDER_ROWS
+def track_of(ticks: np.ndarray, events: np.ndarray, *, grid: tuple[float, float], whole_ticks: int) -> Track:
+    """Return a Track for a latency of `whole_ticks` and a fraction of one."""
+    slots = whole_ticks + 1
+    return Track(ticks, events, grid[0], grid[1], slots, RING + slots * ORDER_ROWS)
 
 
 @formula
@@ -81,19 +83,13 @@ def start_replay(f, o, n, lane, p, track, start, ticks, inventory):
     cursor = int(first + ticks)
     mid, half_spread = track.ticks[cursor, MID], track.ticks[cursor, HALF]
     reset_lane(f, n, lane, p, mid, half_spread, ticks, inventory)
-    for row in range(order_rows_of(track)):
+    for row in range(track.order_rows):
         o[row * n + lane] = 0.0
     o[BID * n + lane], o[ASK_ROWS * n + lane] = -FAR, FAR
     for slot in range(track.slots):
         o[(RING + slot * ORDER_ROWS) * n + lane] = -FAR
         o[(RING + slot * ORDER_ROWS + 1) * n + lane] = FAR
     o[CURSOR * n + lane] = cursor
-
-
-@formula
-def order_rows_of(track):
-    """Return the rows of `o`."""
-    return RING + track.slots * ORDER_ROWS
 
 
 @formula
