@@ -16,7 +16,7 @@ ALLOWED = {
     "presets": {"params"},
     "registration": {"presets"},
     "market": {"params", "observation"},
-    "envs": {"params", "observation", "market", "render"},
+    "envs": {"params", "observation", "market", "render", "tape"},
     "policies": {"params", "extremes", "observation", "market"},
     "tape": {"params", "market"},
     "backtest": {"params", "observation", "market", "tape"},

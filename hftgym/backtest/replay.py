@@ -1,4 +1,4 @@
-"""Any policy on a recorded tape, tick by tick, through the same account and the same observation as in the simulator."""
+"""Any policy on a recorded tape, tick by tick, through the account and the observation of the simulator."""
 
 import dataclasses
 from typing import Any
@@ -84,7 +84,7 @@ class _Run:
         track = stretch.track
         if self._done == 0:
             self._orders = np.zeros(track.order_rows)
-            reset_replay(self._memory, self._orders, self._observation, track, 0.0, 0.0, 0.0)
+            reset_replay(self._memory, self._observation, 0.0, 0.0, 0.0, self._orders, track)
             self._account[0] = self._memory[FIELDS_AT : FIELDS_AT + N_INFO]
         self._orders[replay.CURSOR] = 0.0
         log = np.zeros((_most_fills(track), len(replay.LOG_COLUMNS)))
@@ -92,7 +92,7 @@ class _Run:
         for _ in range(min(len(track.ticks) - 1, self._count - self._done)):
             k = self._done
             action = self._decide()
-            reward, terminated = step_replay_logged(self._memory, self._orders, action, self._observation, track, log)
+            reward, terminated = step_replay_logged(self._memory, action, self._observation, self._orders, track, log)
             self._account[k + 1], self._rewards[k] = account, reward
             self._quoted[:, k] = self._orders[replay.QUOTED_BID : replay.QUOTED_ASK + 1]
             if log[0, 0] > 0:

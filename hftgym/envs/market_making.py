@@ -138,8 +138,7 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
         Raises:
             ValueError: The seed or an option is outside its range.
         """
-        refuse_unknown_options(options, RESET_OPTIONS)
-        start = start_states(options, self.params, 1)
+        start = self._start(options)
         if seed is not None:
             seed = checked_seed(seed)
         super().reset(seed=seed)
@@ -147,7 +146,7 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
             set_seed(self._memory, int(self.np_random.integers(2**63)) if seed is None else seed)
             self._seeded = True
         self._running = True
-        reset_single(self._memory, self._observation, start[0, 0], start[1, 0])
+        self._begin(start[:, 0])
         if self.render_mode is not None:
             self._draw(restart=True)
         return self._observation.copy(), self._info()
@@ -169,8 +168,7 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
             raise ResetNeeded("call reset() before step(): the episode has not been started, or it has ended")
         if not (type(action) is np.ndarray and action.dtype is _FLOAT32 and action.shape == self._action_shape):
             action = _as_action(action, self._action_shape)
-        step = step_full_single if self._full else step_single
-        reward, terminated = step(self._memory, action, self._observation)
+        reward, terminated = self._run(action)
         if reward != reward:  # the kernel's sign for an action outside [-1, 1], tested there because it is faster
             raise ValueError(f"action must be {len(action)} numbers in [-1, 1], got {action.tolist()}")
         if terminated:
@@ -195,6 +193,20 @@ class MarketMakingEnv(JsonSpec, gym.Env[np.ndarray, np.ndarray]):  # pyright: ig
         if self._chart is not None:
             self._chart.close()
             self._chart = None
+
+    def _start(self, options: dict[str, Any] | None) -> np.ndarray:
+        """Return where the episode starts, float64 (numbers, 1), from checked reset options."""
+        refuse_unknown_options(options, RESET_OPTIONS)
+        return start_states(options, self.params, 1)
+
+    def _begin(self, start: np.ndarray) -> None:
+        """Start the next episode and write its first observation."""
+        reset_single(self._memory, self._observation, start[0], start[1])
+
+    def _run(self, action: np.ndarray) -> tuple[float, bool]:
+        """Run one tick, write the observation, and return (reward, terminated)."""
+        step = step_full_single if self._full else step_single
+        return step(self._memory, action, self._observation)
 
     def _attach(self, memory: np.ndarray) -> None:
         """Make `memory` the state of this environment, with the views that every step reads."""

@@ -1,6 +1,6 @@
 """The native batch of environments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -97,15 +97,14 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
         Raises:
             ValueError: A seed or an option is outside its range or of the wrong shape.
         """
-        refuse_unknown_options(options, (*RESET_OPTIONS, "reset_mask"))
         lanes = self._masked(options)
-        start = start_states(options, self.params, lanes.size)
+        start = self._start(options, lanes.size)
         self._seed(seed, lanes)
         if self._pending is not None:  # who has just been reset has nothing left to wait for
             self._pending = np.setdiff1d(self._pending, lanes)
         self._started = True
         observations = np.empty((self.num_envs, N_FEATURES), dtype=np.float32)
-        batch.reset_lanes(self._memory, lanes, start, self._tiles, self._turn)
+        self._begin(lanes, start)
         batch.write_observations(self._memory, self._lanes, observations)
         return observations, self._info({})
 
@@ -141,10 +140,23 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
             self._pool.shutdown()
             self._pool = None
 
+    def _start(self, options: dict[str, Any] | None, count: int) -> np.ndarray:
+        """Return where `count` episodes start, float64 (numbers, count), from checked reset options."""
+        refuse_unknown_options(options, (*RESET_OPTIONS, "reset_mask"))
+        return start_states(options, self.params, count)
+
+    def _begin(self, lanes: np.ndarray, start: np.ndarray) -> None:
+        """Start the next episode in these environments."""
+        batch.reset_lanes(self._memory, lanes, start, self._tiles, self._turn)
+
+    def _kernel(self) -> tuple[Callable[..., int], tuple[Any, ...]]:
+        """Return what runs one tick of some tiles, and its last arguments."""
+        return (batch.step_full_tiles if self._full else batch.step_tiles), ()
+
     def _run(self, actions: np.ndarray, observations: np.ndarray, rewards: np.ndarray, flags: np.ndarray) -> int:
         """Run one tick everywhere and return how many episodes ended."""
-        inner = (self._tiles, self._turn, actions, observations, rewards, flags)
-        step_tiles = batch.step_full_tiles if self._full else batch.step_tiles
+        step_tiles, extra = self._kernel()
+        inner = (self._tiles, self._turn, actions, observations, rewards, flags, *extra)
         if self._threads == 1:
             return step_tiles(self._memory, 0, self._tiles, *inner)
         if self._pool is None:
@@ -172,8 +184,7 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
         return extra
 
     def _restart(self, lanes: np.ndarray, observations: np.ndarray) -> None:
-        start = np.zeros((2, lanes.size))
-        batch.reset_lanes(self._memory, lanes, start, self._tiles, self._turn)
+        self._begin(lanes, self._start(None, lanes.size))
         batch.write_observations(self._memory, lanes, observations)
 
     def _info(self, extra: dict[str, Any]) -> BatchInfo:

@@ -237,11 +237,7 @@ def step_full_tiles(memory, first_tile, last_tile, tiles, turn, actions, observa
 
 
 @kernel
-def step_replay_tiles(
-    memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, orders, track
-):
+def step_replay_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, orders, track):
     """Run one tick on a recorded market; see `run_tiles`."""
     recorded = (orders, track)
-    return run_tiles(
-        memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, None, recorded
-    )
+    return run_tiles(memory, first_tile, last_tile, tiles, turn, actions, observations, rewards, flags, None, recorded)

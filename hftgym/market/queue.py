@@ -25,6 +25,14 @@ class Resting(NamedTuple):
     ahead: float  # units that stand before it; inf where that has not been seen yet
 
 
+class Filled(NamedTuple):
+    """What one event filled of one order."""
+
+    size: float  # units; 0 if nothing
+    price: float
+    reason: float
+
+
 class Touch(NamedTuple):
     """The recorded best prices, and the units shown there."""
 
@@ -80,7 +88,7 @@ def arrive(resting, side, price, size, touch):
 
 @formula
 def after_trade(resting, side, price, size):
-    """Return (Resting, units filled, reason) after market orders of `size` units have traded against this side."""
+    """Return (Resting, Filled) after market orders of `size` units have traded against this side."""
     through = side * (resting.price - price) > 0.0
     at = price == resting.price
     open_to = size if through else (size - resting.ahead if at else 0.0)
@@ -88,12 +96,13 @@ def after_trade(resting, side, price, size):
     filled = open_to if open_to < resting.left else resting.left
     gone = size if at else (math.inf if through else 0.0)
     ahead = resting.ahead - gone if resting.ahead > gone else 0.0
-    return Resting(resting.price, resting.left - filled, ahead), filled, (THROUGH if through else QUEUE)
+    reason = THROUGH if through else QUEUE
+    return Resting(resting.price, resting.left - filled, ahead), Filled(filled, resting.price, reason)
 
 
 @formula
 def after_quote(resting, side, touch):
-    """Return (Resting, units filled) after the best prices have changed.
+    """Return (Resting, Filled) after the best prices have changed.
 
     An opposite best price at or beyond the order's own has met it. At its price the queue is no longer than what is
     shown; where the best price has fallen behind it, there is none.
@@ -103,4 +112,4 @@ def after_quote(resting, side, touch):
     filled = resting.left if takes(resting.price, side, offer) else 0.0
     most = shown if resting.price == best else (0.0 if side * (resting.price - best) > 0.0 else math.inf)
     ahead = resting.ahead if resting.ahead < most else most
-    return Resting(resting.price, resting.left - filled, ahead), filled
+    return Resting(resting.price, resting.left - filled, ahead), Filled(filled, resting.price, PASSED)

@@ -17,16 +17,17 @@ from hftgym.market.lane import load, reset_lane, store_outcome, store_state
 from hftgym.market.latency import ring_slot_before
 from hftgym.market.layout import ORDER_ROWS, Executed
 from hftgym.market.matching import FAR, room
+from hftgym.market.passes import utility_pass
 from hftgym.market.queue import (
     CROSSED,
     PASSED,
+    Filled,
     Resting,
     Touch,
     after_quote,
     after_trade,
     arrive,
     on_grid,
-    opposite_best,
 )
 from hftgym.market.random import STREAM_START, tick_block, uniform
 from hftgym.market.step import decide, settle
@@ -52,6 +53,14 @@ class Track(NamedTuple):
     per_unit: float
     slots: int  # of the ring of decisions: whole ticks of latency + 1
     order_rows: int  # of `o`
+
+
+class Book(NamedTuple):
+    """What one environment has in the market, and the recorded best prices."""
+
+    bid: Resting
+    ask: Resting
+    touch: Touch
 
 
 class Tally(NamedTuple):
@@ -99,27 +108,46 @@ def replay_pass(f, now, o, n, lane, p, track, turn, log):
     cursor = int(o[CURSOR * n + lane])
     before = load(f, n, lane)
     send(now, o, n, lane, p, track, turn, cursor)
-    bid, ask = load_resting(o, BID, n, lane), load_resting(o, ASK_ROWS, n, lane)
-    touch = as_touch(events, int(ticks[cursor, LAST]))
+    book = Book(
+        load_resting(o, BID, n, lane), load_resting(o, ASK_ROWS, n, lane), as_touch(events, int(ticks[cursor, LAST]))
+    )
     tally = Tally(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    arrival = int(ticks[cursor, ARRIVAL])
-    for i in range(int(ticks[cursor, FIRST]), arrival):
-        bid, ask, touch, tally = meet(bid, ask, touch, tally, events, i, before, p, o, n, lane, log)
-    bid, ask, tally = receive(bid, ask, touch, tally, before, p, o, n, lane, track, turn, log)
-    for i in range(arrival, int(ticks[cursor + 1, FIRST])):
-        bid, ask, touch, tally = meet(bid, ask, touch, tally, events, i, before, p, o, n, lane, log)
-    store_resting(o, BID, n, lane, bid)
-    store_resting(o, ASK_ROWS, n, lane, ask)
+    first, arrival, end = int(ticks[cursor, FIRST]), int(ticks[cursor, ARRIVAL]), int(ticks[cursor + 1, FIRST])
+    # The arrival of the orders that are due is one more event, before number `arrival`.
+    for i in range(first, end + 1):
+        event = i if i < arrival else i - 1
+        touch = book.touch
+        if i == arrival:
+            event = -1
+            inventory = before.inventory + tally.bought - tally.sold
+            book, bought, sold = receive(book, inventory, p, o, n, lane, track, turn, before.tick)
+        else:
+            book, bought, sold = meet(book, events, event)
+        tally = book_fills(tally, bought, sold, before.mid, p)
+        if log is not None:
+            write_fill(log, bought, 1.0, event, touch, before.tick, p, o, n, lane)
+            write_fill(log, sold, -1.0, event, touch, before.tick, p, o, n, lane)
+    store_resting(o, BID, n, lane, book.bid)
+    store_resting(o, ASK_ROWS, n, lane, book.ask)
     o[CURSOR * n + lane] = cursor + 1.0
-    cash = cash_after(before.cash, 1.0, tally.paid, 1.0, tally.received, tally.fees)
     done = Executed(
-        bid.price, ask.price, tally.bought, tally.sold, bid.left, ask.left, cash, tally.fees, tally.captured
+        book.bid.price,
+        book.ask.price,
+        tally.bought,
+        tally.sold,
+        0.0,  # nothing for `settle` to sweep: what the market has passed is filled already
+        0.0,
+        cash_after(before.cash, 1.0, tally.paid, 1.0, tally.received, tally.fees),
+        tally.fees,
+        tally.captured,
     )
     next_mid, next_half_spread = ticks[cursor + 1, MID], ticks[cursor + 1, HALF]
     leaving, oldest = now[at.LEAVING * n + lane], now[at.OLDEST * n + lane]
-    after, outcome, features = settle(before, p, done, next_mid, next_half_spread, leaving, oldest, None)
+    after, outcome, features = settle(before, p, done, next_mid, next_half_spread, leaving, oldest, True)
     store_state(f, n, lane, after)
     store_outcome(f, now, n, lane, outcome, features, after.mid, next_half_spread)
+    if p.risk_aversion > 0.0:
+        utility_pass(f, now, n, lane, p)
 
 
 @formula
@@ -137,67 +165,68 @@ def send(now, o, n, lane, p, track, turn, cursor):
 
 
 @formula
-def receive(bid, ask, touch, tally, before, p, o, n, lane, track, turn, log):
-    """Return (bid, ask, Tally) after the decision that is due has reached the market."""
+def receive(book, inventory, p, o, n, lane, track, turn, tick):
+    """Return (Book, bought, sold) after the decision that is due has reached the market."""
     row = RING + ring_slot_before(turn % track.slots, track.slots - 1, track.slots) * ORDER_ROWS
     bid_price, ask_price = o[row * n + lane], o[(row + 1) * n + lane]
-    inventory = before.inventory + tally.bought - tally.sold
     bid_size = room(inventory, o[(row + 2) * n + lane], 1.0, p)
     ask_size = room(inventory, o[(row + 3) * n + lane], -1.0, p)
-    bid, bid_taken, bid_quoted = arrive(bid, 1.0, bid_price, bid_size, touch)
-    ask, ask_taken, ask_quoted = arrive(ask, -1.0, ask_price, ask_size, touch)
-    note_arrival(o, BID, n, lane, bid, bid_quoted, before.tick)
-    note_arrival(o, ASK_ROWS, n, lane, ask, ask_quoted, before.tick)
+    bid, bid_taken, bid_quoted = arrive(book.bid, 1.0, bid_price, bid_size, book.touch)
+    ask, ask_taken, ask_quoted = arrive(book.ask, -1.0, ask_price, ask_size, book.touch)
+    note_arrival(o, BID, n, lane, bid, bid_quoted, tick)
+    note_arrival(o, ASK_ROWS, n, lane, ask, ask_quoted, tick)
     o[QUOTED_BID * n + lane], o[QUOTED_ASK * n + lane] = bid_quoted, ask_quoted
-    tally = fill(tally, 1.0, bid_taken, opposite_best(touch, 1.0)[0], CROSSED, -1, touch, before, p, o, n, lane, log)
-    tally = fill(tally, -1.0, ask_taken, opposite_best(touch, -1.0)[0], CROSSED, -1, touch, before, p, o, n, lane, log)
-    return bid, ask, tally
+    bought = Filled(bid_taken, book.touch.ask, CROSSED)
+    return Book(bid, ask, book.touch), bought, Filled(ask_taken, book.touch.bid, CROSSED)
 
 
 @formula
-def meet(bid, ask, touch, tally, events, i, before, p, o, n, lane, log):
-    """Return (bid, ask, Touch, Tally) after event number i."""
-    kind = events[i, KIND]
+def meet(book, events, i):
+    """Return (Book, bought, sold) after event number i."""
+    kind, price, size = events[i, KIND], events[i, PRICE], events[i, SIZE]
+    bid, ask, touch = book.bid, book.ask, book.touch
+    bought, sold = Filled(0.0, bid.price, PASSED), Filled(0.0, ask.price, PASSED)
     if kind == 0.0:
-        after = as_touch(events, i)
-        bid, bought = after_quote(bid, 1.0, after)
-        ask, sold = after_quote(ask, -1.0, after)
-        tally = fill(tally, 1.0, bought, bid.price, PASSED, i, touch, before, p, o, n, lane, log)
-        tally = fill(tally, -1.0, sold, ask.price, PASSED, i, touch, before, p, o, n, lane, log)
-        touch = after
+        touch = as_touch(events, i)
+        bid, bought = after_quote(bid, 1.0, touch)
+        ask, sold = after_quote(ask, -1.0, touch)
     elif kind < 0.0:
-        bid, bought, reason = after_trade(bid, 1.0, events[i, PRICE], events[i, SIZE])
-        tally = fill(tally, 1.0, bought, bid.price, reason, i, touch, before, p, o, n, lane, log)
+        bid, bought = after_trade(bid, 1.0, price, size)
     else:
-        ask, sold, reason = after_trade(ask, -1.0, events[i, PRICE], events[i, SIZE])
-        tally = fill(tally, -1.0, sold, ask.price, reason, i, touch, before, p, o, n, lane, log)
-    return bid, ask, touch, tally
+        ask, sold = after_trade(ask, -1.0, price, size)
+    return Book(bid, ask, touch), bought, sold
 
 
 @formula
-def fill(tally, side, size, price, reason, event, touch, before, p, o, n, lane, log):
-    """Return the Tally with a fill of `size` units, which may be 0, and write it down."""
-    if size > 0.0:
-        charged = fee(size, price, reason == CROSSED, p)
-        earned = capture(size, price, side, before.mid)
-        bought, sold = (size if side > 0.0 else 0.0), (size if side < 0.0 else 0.0)
-        tally = Tally(
-            tally.bought + bought,
-            tally.paid + bought * price,
-            tally.sold + sold,
-            tally.received + sold * price,
-            tally.fees + charged,
-            tally.captured + earned,
-        )
-        if log is not None:
-            side_rows = BID if side > 0.0 else ASK_ROWS
-            ahead, joined = o[(side_rows + 3) * n + lane], o[(side_rows + 4) * n + lane]
-            log[0, 0] += 1.0
-            k = int(log[0, 0])
-            log[k, 0], log[k, 1], log[k, 2], log[k, 3], log[k, 4] = before.tick, event, side, price, size
-            log[k, 5], log[k, 6], log[k, 7] = charged, 0.5 * (touch.bid + touch.ask), reason
-            log[k, 8], log[k, 9] = (0.0 if reason == CROSSED else ahead), joined
-    return tally
+def book_fills(tally, bought, sold, mid, p):
+    """Return the Tally with one event's fills, which may be of 0 units."""
+    return Tally(
+        tally.bought + bought.size,
+        tally.paid + (bought.size * bought.price if bought.size > 0.0 else 0.0),
+        tally.sold + sold.size,
+        tally.received + (sold.size * sold.price if sold.size > 0.0 else 0.0),
+        tally.fees + charge(bought, p) + charge(sold, p),
+        tally.captured + capture(bought.size, bought.price, 1.0, mid) + capture(sold.size, sold.price, -1.0, mid),
+    )
+
+
+@formula
+def charge(filled, p):
+    """Return the fee of a fill: only what crossed pays the taker's."""
+    return fee(filled.size, filled.price, filled.reason == CROSSED, p)
+
+
+@formula
+def write_fill(log, filled, side, event, touch, tick, p, o, n, lane):
+    """Write a fill into the log, if there is one."""
+    if filled.size > 0.0:
+        log[0, 0] += 1.0
+        k = int(log[0, 0])
+        first = BID if side > 0.0 else ASK_ROWS
+        log[k, 0], log[k, 1], log[k, 2], log[k, 3], log[k, 4] = tick, event, side, filled.price, filled.size
+        log[k, 5], log[k, 6], log[k, 7] = charge(filled, p), 0.5 * (touch.bid + touch.ask), filled.reason
+        log[k, 8] = 0.0 if filled.reason == CROSSED else o[(first + 3) * n + lane]
+        log[k, 9] = o[(first + 4) * n + lane]
 
 
 @formula

@@ -129,7 +129,7 @@ def step_full_single(memory, action, observation):
 
 
 @kernel
-def reset_replay(memory, orders, observation, track, start, ticks, inventory):
+def reset_replay(memory, observation, start, ticks, inventory, orders, track):
     """Start the next episode on a recorded market: at tick `start`, or at a drawn one if that is negative."""
     p = unpack(memory[_PARAMS:FIELDS_AT])
     f = memory[FIELDS_AT:_NOW_AT]
@@ -141,7 +141,7 @@ def reset_replay(memory, orders, observation, track, start, ticks, inventory):
 
 
 @formula
-def _step_replay(memory, orders, action, observation, track, log):
+def _step_replay(memory, action, observation, orders, track, log):
     for i in range(action.size):
         if not abs(action[i]) <= 1.0:
             return math.nan, False
@@ -156,13 +156,13 @@ def _step_replay(memory, orders, action, observation, track, log):
 
 
 @kernel
-def step_replay(memory, orders, action, observation, track):
+def step_replay(memory, action, observation, orders, track):
     """Run one tick on a recorded market; see `_step`."""
-    return _step_replay(memory, orders, action, observation, track, None)
+    return _step_replay(memory, action, observation, orders, track, None)
 
 
 @kernel
-def step_replay_logged(memory, orders, action, observation, track, log):
+def step_replay_logged(memory, action, observation, orders, track, log):
     """Run one tick on a recorded market and write every fill into `log` (`replay.LOG_COLUMNS`)."""
     log[0, 0] = 0.0
-    return _step_replay(memory, orders, action, observation, track, log)
+    return _step_replay(memory, action, observation, orders, track, log)

@@ -96,13 +96,13 @@ def clock_of(tape: Tape, *, tick_s: float, latency_s: float) -> Clock:
     first_ns, last_ns = tape.quoted_ns
     clock = Clock(first_ns=first_ns, tick_s=tick_s, latency_s=latency_s)
     if clock.ticks_until(last_ns) < 1:
-        raise ValueError(f"tick_s must be below the {(last_ns - first_ns) / 1e9:.3f} s that the quotes last, got {tick_s}")
+        raise ValueError(
+            f"tick_s must be below the {(last_ns - first_ns) / 1e9:.3f} s that the quotes last, got {tick_s}"
+        )
     return clock
 
 
-def stretches(
-    tape: Tape, clock: Clock, *, price_step: float | None = None, rows: int = 1_000_000
-) -> Iterator[Stretch]:
+def stretches(tape: Tape, clock: Clock, *, price_step: float | None = None, rows: int = 1_000_000) -> Iterator[Stretch]:
     """Yield a tape in pieces of about `rows` rows, each of whole ticks; memory is bounded by the largest piece."""
     steps, per_unit = grid_of(tape.price_step if price_step is None else price_step)
     events, received = np.empty((0, 5)), np.empty(0, dtype=np.int64)
