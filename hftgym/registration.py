@@ -14,6 +14,7 @@ _TABLE: dict[str, tuple[str, str]] = {
     "MeanReverting-v0": ("variants:MeanRevertingEnv", "mean-reverting"),
 }
 IDS: tuple[str, ...] = tuple(_TABLE)
+REPLAY_ID = "MarketMakingReplay-v0"
 
 
 def register_all() -> None:
@@ -26,3 +27,9 @@ def register_all() -> None:
                 vector_entry_point="hftgym.envs.vector:MarketMakingVectorEnv",
                 kwargs={} if market == "default" else {"params": PRESETS[market].to_dict()},
             )
+    if REPLAY_ID not in gym.registry:
+        gym.register(
+            REPLAY_ID,
+            entry_point="hftgym.envs.replay:MarketMakingReplayEnv",
+            vector_entry_point="hftgym.envs.replay:MarketMakingReplayVectorEnv",
+        )

@@ -70,7 +70,7 @@ class MarketMakingReplayEnv(MarketMakingEnv):
     | Parameter | Type | Default | Description |
     |-----------|------|---------|-------------|
     | `tape` | `Tape` or path | required | what `hftgym.tape.read_tape` gives or reads |
-    | `params` | `EnvParams`, mapping or None | calibrated from the tape | fees, limits, penalties, tick, horizon (1,000) |
+    | `params` | `EnvParams`, mapping or None | calibrated, horizon 1,000 | fees, limits, penalties, length of a tick |
     | `latency_s` | float or None | `order_latency` ticks | seconds from a decision to its arrival (round trip) |
     | `price_step` | float or None | the tape's | grid that quotes are rounded to; 0 for none |
     | `render_mode` | "human", "rgb_array" or None | None | the live two-pane chart |

@@ -105,7 +105,8 @@ def start_replay(f, o, n, lane, p, track, start, ticks, inventory):
 def replay_pass(f, now, o, n, lane, p, track, turn, log):
     """Run the tick of one lane; `log` is None, or the array into which every fill is written."""
     ticks, events = track.ticks, track.events
-    cursor = int(o[CURSOR * n + lane])
+    # An episode that has ended is stepped once more where it is reset in the step after: it stays on the tape.
+    cursor = min(int(o[CURSOR * n + lane]), ticks.shape[0] - 2)
     before = load(f, n, lane)
     send(now, o, n, lane, p, track, turn, cursor)
     book = Book(

@@ -127,9 +127,11 @@ class Tape:
 
     @property
     def price_step(self) -> float | None:  # TEMPORARY
+        """Return."""
         return None
 
     def chunks(self, rows: int = 1_000_000):  # TEMPORARY
+        """Yield."""
         yield self.quotes, self.trades
 
     @property
