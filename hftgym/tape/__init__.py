@@ -2,6 +2,7 @@
 
 from hftgym.tape.reading import read_tape
 from hftgym.tape.report import Findings, TapeError, TapeReport
+from hftgym.tape.steps import Steps
 from hftgym.tape.types import NO_TIME, Quotes, Tape, Trades
 
-__all__ = ["NO_TIME", "Findings", "Quotes", "Tape", "TapeError", "TapeReport", "Trades", "read_tape"]
+__all__ = ["NO_TIME", "Findings", "Quotes", "Steps", "Tape", "TapeError", "TapeReport", "Trades", "read_tape"]
