@@ -13,6 +13,9 @@ import numpy as np
 from hftgym.market.compile import formula
 from hftgym.market.matching import FAR, takes
 
+# Units; less than this is what rounding leaves of a difference of decimals, and counts as nothing.
+DUST = 1e-9
+
 # Reasons of fills, in the order of `hftgym.backtest.REASONS`.
 CROSSED, QUEUE, THROUGH, PASSED = 0.0, 1.0, 2.0, 3.0
 
@@ -75,7 +78,7 @@ def arrive(resting, side, price, size, touch):
     """
     best, shown = own_best(touch, side)
     offer, offered = opposite_best(touch, side)
-    size = size if side * price > -FAR / 2.0 else 0.0  # withdrawn
+    size = size if (side * price > -FAR / 2.0) & (size > DUST) else 0.0  # withdrawn, or no room
     same = (resting.left > 0.0) & (price == resting.price)
     crosses = takes(price, side, offer) & (not same)
     kept = resting.left if resting.left < size else size
@@ -92,12 +95,13 @@ def after_trade(resting, side, price, size):
     through = side * (resting.price - price) > 0.0
     at = price == resting.price
     open_to = size if through else (size - resting.ahead if at else 0.0)
-    open_to = open_to if open_to > 0.0 else 0.0
+    open_to = open_to if open_to > DUST else 0.0
     filled = open_to if open_to < resting.left else resting.left
     gone = size if at else (math.inf if through else 0.0)
     ahead = resting.ahead - gone if resting.ahead > gone else 0.0
     reason = THROUGH if through else QUEUE
-    return Resting(resting.price, resting.left - filled, ahead), Filled(filled, resting.price, reason)
+    left = resting.left - filled
+    return Resting(resting.price, left if left > DUST else 0.0, ahead), Filled(filled, resting.price, reason)
 
 
 @formula

@@ -194,20 +194,6 @@ class Tape:
         return 0.5 * self.quotes.bid + 0.5 * self.quotes.ask  # equals (bid + ask) / 2 and cannot overflow
 
     @property
-    def price_step(self) -> float | None:  # TEMPORARY
-        """Return."""
-        return None
-
-    def chunks(self, rows: int = 1_000_000):  # TEMPORARY
-        """Yield."""
-        yield self.quotes, self.trades
-
-    @property
-    def quoted_ns(self) -> tuple[int, int]:
-        """When the first and the last quote were received, ns since 1970."""
-        return int(self.quotes.local_ns[0]), int(self.quotes.local_ns.max())
-
-    @property
     def duration_s(self) -> float:
         """Seconds of local time from the earliest row to the latest one, quotes and trades together."""
         columns = [rows.local_ns for rows in (self.quotes, self.trades) if len(rows)]

@@ -92,7 +92,7 @@ def test_a_resting_quote_needs_a_trade_strictly_through_it():
         (4, below, -1): 1,
     }
     for trade, expected in cases.items():
-        result = backtest(Scripted([[0.0, 1.0]] * 5), make_tape(mid, half, [trade]), params)
+        result = backtest(Scripted([[0.0, 1.0]] * 5), make_tape(mid, half, [trade]), params, price_step=0)
         assert result.fill_bid.sum() == expected, trade
         assert result.fill_bid[trade[0]] == expected
         if expected:
@@ -155,7 +155,8 @@ def test_asks_are_filled_as_bids_are():
     ask = 100.25
     for price, side, expected in ((ask, 1, 0), (np.nextafter(ask, 200), 1, 1), (np.nextafter(ask, 200), -1, 0)):
         tape = make_tape(np.full(6, 100.0), 0.125, [(2, price, side)])
-        assert backtest(Scripted([[1.0, 0.0]] * 5), tape, params).fill_ask.tolist() == [0, 0, expected, 0, 0]
+        result = backtest(Scripted([[1.0, 0.0]] * 5), tape, params, price_step=0)
+        assert result.fill_ask.tolist() == [0, 0, expected, 0, 0]
 
 
 def test_a_trade_at_the_time_of_a_decision_belongs_to_the_tick_before():

@@ -53,7 +53,7 @@ class ReplayTwin:
         wanted = {+1: (bid, min(size, self.limit - self.inventory)), -1: (ask, min(size, self.limit + self.inventory))}
         for side, (price, units) in wanted.items():
             resting = self.orders[side]
-            if price is None or units <= 0:
+            if price is None or units <= 1e-9:
                 self.orders[side] = None
                 continue
             if resting is not None and resting.price == price:
@@ -95,7 +95,7 @@ class ReplayTwin:
                 used = min(size, order.ahead)
                 over = size - order.ahead
                 order.ahead -= used
-                if over > 0:
+                if over > 1e-9:
                     self.fill(time, side, order.price, min(order.left, over), "queue", order)
 
     def fill(self, time, side, price, size, reason, order):
@@ -107,5 +107,5 @@ class ReplayTwin:
         self.fills.append((time, side, price, size, reason))
         if order is not None:
             order.left -= size
-            if order.left <= 0:
+            if order.left <= 1e-9:
                 self.orders[side] = None
