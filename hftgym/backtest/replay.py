@@ -9,7 +9,7 @@ from hftgym.backtest.result import Backtest, Fills
 from hftgym.market import layout as at
 from hftgym.market import replay
 from hftgym.market.layout import N_INFO
-from hftgym.market.single import FIELDS_AT, allocate, reset_replay, step_replay_logged
+from hftgym.market.single import FIELDS_AT, allocate, reset_replay, step_replay
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 from hftgym.tape.measure import measured_params
@@ -87,12 +87,12 @@ class _Run:
             reset_replay(self._memory, self._observation, 0.0, 0.0, 0.0, self._orders, track)
             self._account[0] = self._memory[FIELDS_AT : FIELDS_AT + N_INFO]
         self._orders[replay.CURSOR] = 0.0
-        log = np.zeros((_most_fills(track), len(replay.LOG_COLUMNS)))
+        log = replay.fill_log(track)
         account = self._memory[FIELDS_AT : FIELDS_AT + N_INFO]
         for _ in range(min(len(track.ticks) - 1, self._count - self._done)):
             k = self._done
             action = self._decide()
-            reward, terminated = step_replay_logged(self._memory, action, self._observation, self._orders, track, log)
+            reward, terminated = step_replay(self._memory, action, self._observation, self._orders, track, log)
             self._account[k + 1], self._rewards[k] = account, reward
             self._quoted[:, k] = self._orders[replay.QUOTED_BID : replay.QUOTED_ASK + 1]
             if log[0, 0] > 0:
@@ -145,11 +145,6 @@ class _Run:
             reward=self._rewards[:n].copy(),
             fills=_fills(self._fills, self._clock),
         )
-
-
-def _most_fills(track: replay.Track) -> int:
-    """Return the rows that the log of one tick needs: two per event and arrival, and the one that counts."""
-    return 2 * int(np.diff(track.ticks[:, replay.FIRST]).max()) + 3
 
 
 def _fills(pieces: list[np.ndarray], clock: Clock) -> Fills:

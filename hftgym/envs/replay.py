@@ -13,7 +13,7 @@ from hftgym.envs.market_making import MarketMakingEnv
 from hftgym.envs.vector import MarketMakingVectorEnv
 from hftgym.market import batch
 from hftgym.market.layout import LANES
-from hftgym.market.replay import Track
+from hftgym.market.replay import Track, fill_log
 from hftgym.market.single import reset_replay, step_replay
 from hftgym.params import EnvParams, as_params
 from hftgym.tape import Tape, read_tape
@@ -95,6 +95,7 @@ class MarketMakingReplayEnv(MarketMakingEnv):
         params, self._track = _recorded(tape, params, latency_s, price_step)
         super().__init__(params=params, render_mode=render_mode)
         self._orders = np.zeros(self._track.order_rows)
+        self._log = fill_log(self._track)
 
     def _start(self, options: dict[str, Any] | None) -> np.ndarray:
         return _starts(options, _OPTIONS, self.params, self._track, 1)
@@ -103,7 +104,7 @@ class MarketMakingReplayEnv(MarketMakingEnv):
         reset_replay(self._memory, self._observation, start[0], start[1], start[2], self._orders, self._track)
 
     def _run(self, action: np.ndarray) -> tuple[float, bool]:
-        return step_replay(self._memory, action, self._observation, self._orders, self._track)
+        return step_replay(self._memory, action, self._observation, self._orders, self._track, self._log)
 
 
 class MarketMakingReplayVectorEnv(MarketMakingVectorEnv):

@@ -80,6 +80,11 @@ def track_of(ticks: np.ndarray, events: np.ndarray, *, grid: tuple[float, float]
     return Track(ticks, events, grid[0], grid[1], slots, RING + slots * ORDER_ROWS)
 
 
+def fill_log(track: Track) -> np.ndarray:
+    """Return an empty log that holds every fill of one tick: two per event and arrival, and the row that counts."""
+    return np.zeros((2 * int(np.diff(track.ticks[:, FIRST]).max()) + 3, len(LOG_COLUMNS)))
+
+
 @formula
 def start_replay(f, o, n, lane, p, track, start, ticks, inventory):
     """Start an episode at tick `start` of the tape, or at a drawn one if that is negative, with `ticks` gone."""
@@ -104,36 +109,16 @@ def start_replay(f, o, n, lane, p, track, start, ticks, inventory):
 @formula
 def replay_pass(f, now, o, n, lane, p, track, turn, log):
     """Run the tick of one lane; `log` is None, or the array into which every fill is written."""
-    ticks, events = track.ticks, track.events
+    ticks = track.ticks
     # An episode that has ended is stepped once more where it is reset in the step after: it stays on the tape.
     cursor = min(int(o[CURSOR * n + lane]), ticks.shape[0] - 2)
     before = load(f, n, lane)
     send(now, o, n, lane, p, track, turn, cursor)
-    book = Book(
-        load_resting(o, BID, n, lane), load_resting(o, ASK_ROWS, n, lane), as_touch(events, int(ticks[cursor, LAST]))
-    )
-    tally = Tally(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    first, arrival, end = int(ticks[cursor, FIRST]), int(ticks[cursor, ARRIVAL]), int(ticks[cursor + 1, FIRST])
-    # The arrival of the orders that are due is one more event, before number `arrival`.
-    for i in range(first, end + 1):
-        event = i if i < arrival else i - 1
-        touch = book.touch
-        if i == arrival:
-            event = -1
-            inventory = before.inventory + tally.bought - tally.sold
-            book, bought, sold = receive(book, inventory, p, o, n, lane, track, turn, before.tick)
-        else:
-            book, bought, sold = meet(book, events, event)
-        tally = book_fills(tally, bought, sold, before.mid, p)
-        if log is not None:
-            write_fill(log, bought, 1.0, event, touch, before.tick, p, o, n, lane)
-            write_fill(log, sold, -1.0, event, touch, before.tick, p, o, n, lane)
-    store_resting(o, BID, n, lane, book.bid)
-    store_resting(o, ASK_ROWS, n, lane, book.ask)
+    tally = walk(o, n, lane, track, cursor, turn % track.slots, before, p, log)
     o[CURSOR * n + lane] = cursor + 1.0
     done = Executed(
-        book.bid.price,
-        book.ask.price,
+        o[BID * n + lane],
+        o[ASK_ROWS * n + lane],
         tally.bought,
         tally.sold,
         0.0,  # nothing for `settle` to sweep: what the market has passed is filled already
@@ -152,6 +137,34 @@ def replay_pass(f, now, o, n, lane, p, track, turn, log):
 
 
 @formula
+def walk(o, n, lane, track, cursor, head, before, p, log):
+    """Return the Tally of the fills of one tick, event by event; `head` is the slot of the newest decision."""
+    ticks, events = track.ticks, track.events
+    book = Book(
+        load_resting(o, BID, n, lane), load_resting(o, ASK_ROWS, n, lane), as_touch(events, int(ticks[cursor, LAST]))
+    )
+    tally = Tally(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    first, arrival, end = int(ticks[cursor, FIRST]), int(ticks[cursor, ARRIVAL]), int(ticks[cursor + 1, FIRST])
+    # The arrival of the orders that are due is one more event, before number `arrival`.
+    for i in range(first, end + 1):
+        event = i if i < arrival else i - 1
+        touch = book.touch
+        if i == arrival:
+            event = -1
+            inventory = before.inventory + tally.bought - tally.sold
+            book, bought, sold = receive(book, inventory, p, o, n, lane, track, head, before.tick)
+        else:
+            book, bought, sold = meet(book, events, event)
+        tally = book_fills(tally, bought, sold, before.mid, p)
+        if log is not None:
+            write_fill(log, bought, 1.0, event, touch, before.tick, p, o, n, lane)
+            write_fill(log, sold, -1.0, event, touch, before.tick, p, o, n, lane)
+    store_resting(o, BID, n, lane, book.bid)
+    store_resting(o, ASK_ROWS, n, lane, book.ask)
+    return tally
+
+
+@formula
 def send(now, o, n, lane, p, track, turn, cursor):
     """Put the orders decided now, rounded away from the mid to the price grid, into the ring of decisions."""
     bid_size, ask_size = order_sizes(now, n, lane, p)
@@ -166,9 +179,9 @@ def send(now, o, n, lane, p, track, turn, cursor):
 
 
 @formula
-def receive(book, inventory, p, o, n, lane, track, turn, tick):
+def receive(book, inventory, p, o, n, lane, track, head, tick):
     """Return (Book, bought, sold) after the decision that is due has reached the market."""
-    row = RING + ring_slot_before(turn % track.slots, track.slots - 1, track.slots) * ORDER_ROWS
+    row = RING + ring_slot_before(head, track.slots - 1, track.slots) * ORDER_ROWS
     bid_price, ask_price = o[row * n + lane], o[(row + 1) * n + lane]
     bid_size = room(inventory, o[(row + 2) * n + lane], 1.0, p)
     ask_size = room(inventory, o[(row + 3) * n + lane], -1.0, p)

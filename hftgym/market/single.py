@@ -140,8 +140,10 @@ def reset_replay(memory, observation, start, ticks, inventory, orders, track):
         observation[i] = f[at.FEATURE + i]
 
 
-@formula
-def _step_replay(memory, action, observation, orders, track, log):
+@kernel
+def step_replay(memory, action, observation, orders, track, log):
+    """Run one tick on a recorded market and write every fill into `log` (`replay.LOG_COLUMNS`); see `_step`."""
+    log[0, 0] = 0.0
     for i in range(action.size):
         if not abs(action[i]) <= 1.0:
             return math.nan, False
@@ -153,16 +155,3 @@ def _step_replay(memory, action, observation, orders, track, log):
     replay_pass(f, now, orders, 1, 0, p, track, turn, log)
     _finish(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0
-
-
-@kernel
-def step_replay(memory, action, observation, orders, track):
-    """Run one tick on a recorded market; see `_step`."""
-    return _step_replay(memory, action, observation, orders, track, None)
-
-
-@kernel
-def step_replay_logged(memory, action, observation, orders, track, log):
-    """Run one tick on a recorded market and write every fill into `log` (`replay.LOG_COLUMNS`)."""
-    log[0, 0] = 0.0
-    return _step_replay(memory, action, observation, orders, track, log)
