@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hftgym.market.replay import Track, track_of
 from hftgym.tape import Findings, Quotes, Tape, TapeReport, Trades
 
 START_NS = 10**18
@@ -76,3 +77,12 @@ def rows_of(tape):
     rows = [(time, "trade", tuple(values)) for time, *values in trades]
     rows += [(time, "quote", tuple(values)) for time, *values in quotes]
     return sorted(rows, key=lambda row: row[0])
+
+
+def path_track(prices, *, half_spread) -> Track:
+    """A recorded market that shows one quote per tick around the given prices."""
+    n, size = len(prices), np.ones(len(prices))
+    events = np.column_stack([0 * size, prices - half_spread, size, prices + half_spread, size])
+    seen = np.arange(1.0, n + 1)
+    ticks = np.column_stack([seen, seen, seen - 1, prices, half_spread * size])
+    return track_of(ticks, events, grid=(0.0, 1.0), whole_ticks=0)

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -164,7 +165,7 @@ def test_an_episode_without_a_trade_is_a_picture_too():
 
 
 def test_a_backtest_becomes_a_trace():
-    from hftgym.backtest import Backtest
+    from hftgym.backtest import Backtest, Fills
 
     n = 50
     rng = np.random.default_rng(1)
@@ -189,6 +190,9 @@ def test_a_backtest_becomes_a_trace():
         inventory_pnl=held[1:] * np.diff(mid),
         fees=nothing,
         reward=nothing,
+        quoted_bid=nothing,
+        quoted_ask=nothing,
+        fills=Fills(**{field.name: nothing[:0] for field in dataclasses.fields(Fills)}),
     )
     trace = trace_backtest(result, name="it")
     assert_allclose(trace.buy_price, mid[:-1][bought] - distance)

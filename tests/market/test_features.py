@@ -3,9 +3,11 @@ import pytest
 
 from hftgym.envs import MarketMakingEnv
 from hftgym.market import layout as at
-from hftgym.market.single import FIELDS_AT, allocate, reset_recorded, step_recorded
+from hftgym.market.replay import fill_log
+from hftgym.market.single import FIELDS_AT, allocate, reset_replay, step_replay
 from hftgym.observation import FEATURE_NAMES, FEATURES, N_FEATURES
 from hftgym.params import EnvParams
+from tests.tapes import path_track
 
 QUIET = np.ones(2)
 
@@ -13,10 +15,12 @@ QUIET = np.ones(2)
 def features_on(prices, params):
     """Run the observation over given prices; return the float64 features, (ticks, 8)."""
     memory, observation = allocate(params), np.zeros(N_FEATURES, dtype=np.float32)
-    reset_recorded(memory, observation, prices[0], 0.01)
+    track = path_track(prices, half_spread=0.01)
+    orders, log = np.zeros(track.order_rows), fill_log(track)
+    reset_replay(memory, observation, 0.0, 0.0, 0.0, orders, track)
     rows = []
-    for price in prices[1:]:
-        step_recorded(memory, QUIET, observation, np.array([0.01, np.inf, -np.inf, price, 0.01]))
+    for _ in prices[1:]:
+        step_replay(memory, QUIET, observation, orders, track, log)
         rows.append(memory[FIELDS_AT + at.FEATURE : FIELDS_AT + at.FEATURE + N_FEATURES].copy())
         assert (rows[-1].astype(np.float32) == observation).all()
     return np.array(rows)

@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hftgym.envs import MarketMakingEnv, MarketMakingVectorEnv
-from hftgym.market import layout as at
-from hftgym.market.single import FIELDS_AT, allocate, reset_recorded, step_recorded
-from hftgym.observation import N_FEATURES
+from hftgym.market.matching import filled_resting
 from hftgym.params import EnvParams
 
 CROSS, WITHDRAW = -1.0, 1.0
@@ -99,14 +97,10 @@ def test_an_equity_of_exactly_zero_is_ruin(make, cash, ruined):
 
 
 def test_a_resting_quote_is_filled_by_a_trade_at_its_own_price():
-    memory, observation = allocate(EnvParams(taker_fee_bps=0.0)), np.zeros(N_FEATURES, dtype=np.float32)
-    reset_recorded(memory, observation, 100.0, 0.5)
-    fills = []
-    for low, high in ((99.0, 101.0), (math.nextafter(99.0, 100.0), math.nextafter(101.0, 100.0))):
-        # Two half-spreads from the mid: 99 and 101.
-        step_recorded(memory, np.zeros(2), observation, np.array([0.5, low, high, 100.0, 0.5]))
-        fills.append(memory[[FIELDS_AT + at.FILL_BID, FIELDS_AT + at.FILL_ASK]].tolist())
-    assert fills == [[1, 1], [0, 0]]
+    for side, price in ((1.0, 99.0), (-1.0, 101.0)):
+        assert filled_resting(price, side, price, 2.0, math.inf) == 2
+        assert filled_resting(price, side, price, 2.0, 0.7) == 0.7
+        assert filled_resting(price, side, math.nextafter(price, 100.0), 2.0, math.inf) == 0
 
 
 def test_withdrawing_never_trades():
