@@ -24,6 +24,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu run: apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@# A yardstick of the slow tests; it asks for an older numba than it needs.
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps hftbacktest==2.4.4
 	@touch $@
 
 demo: $(STAMP)  ## train, export, evaluate and plot everything into runs/demo (TAPE=file adds recorded ticks)
