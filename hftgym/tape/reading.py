@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-from hftgym.tape import binance
+from hftgym.tape import binance, parquet
 from hftgym.tape.lines import read_head
 from hftgym.tape.report import TapeError
 from hftgym.tape.types import Tape
@@ -21,7 +21,10 @@ class Format(NamedTuple):
 
 
 # A new format is one module with these three names and one line here; the first that recognises the content reads it.
-FORMATS: tuple[Format, ...] = (Format("Binance WebSocket capture", binance.EXPECTED, binance.recognises, binance.read),)
+FORMATS: tuple[Format, ...] = (
+    Format("Binance WebSocket capture", binance.EXPECTED, binance.recognises, binance.read),
+    Format("parquet tape", parquet.EXPECTED, parquet.recognises, parquet.read),
+)
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG image"),
@@ -32,7 +35,6 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\xfd7zXZ", "an xz archive: unpack it first"),
     (b"\x28\xb5\x2f\xfd", "a zstandard archive: unpack it first"),
     (b"PK\x03\x04", "a zip archive or npz file"),
-    (b"PAR1", "a parquet file"),
     (b"\xff\xfe", "UTF-16 text: save it as UTF-8"),
 )
 
