@@ -5,7 +5,7 @@ from hftgym.tape.reading import read_tape
 from hftgym.tape.report import Findings, TapeError, TapeReport
 from hftgym.tape.steps import Steps
 from hftgym.tape.types import NO_TIME, Quotes, Tape, Trades
-from hftgym.tape.writer import TapeWriter, write_tape
+from hftgym.tape.writer import TapeWriter, finish_tape, write_tape
 
 __all__ = [
     "NO_TIME",
@@ -18,6 +18,7 @@ __all__ = [
     "TapeReport",
     "TapeWriter",
     "Trades",
+    "finish_tape",
     "open_tape",
     "read_tape",
     "write_tape",

@@ -17,9 +17,34 @@ from hftgym.tape.columns import DTYPES, Columns, Parts
 from hftgym.tape.report import TapeError
 from hftgym.tape.rows import Quotes, Trades
 
+_KEY, _VERSION = "hftgym.tape.journal", 1
 _RECORD = np.dtype([(name, dtype) for name, dtype in DTYPES.items()])  # packed
 _PIECE = 1 << 18  # records read at once
 _SYNC_S = 1.0  # what a loss of power may cost
+
+
+def journal_path(tape: Path) -> Path:
+    """Return where the journal of a tape lies."""
+    return tape.with_name(f"{tape.name}.journal")
+
+
+def market_of(path: Path) -> tuple[str, str]:
+    """Return the venue and symbol of a journal.
+
+    Raises:
+        TapeError: There is no such file, or it is no journal.
+    """
+    if not path.is_file():
+        raise TapeError(f"{path}: no such file: there is no journal of a recording")
+    with path.open("rb") as file:
+        first = file.readline(1_000)
+    try:
+        told = json.loads(first)
+        if told[_KEY] == _VERSION:
+            return told["venue"], told["symbol"]
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise TapeError(f"{path}: not a journal of a recording, it begins with {first[:60]!r}")
 
 
 class Journal:
@@ -37,7 +62,7 @@ class Journal:
 
     def __init__(self, path: Path, *, venue: str, symbol: str) -> None:
         self.path = path
-        head = json.dumps({"hftgym.tape.journal": 1, "venue": venue, "symbol": symbol}).encode() + b"\n"
+        head = json.dumps({_KEY: _VERSION, "venue": venue, "symbol": symbol}).encode() + b"\n"
         self._file: BinaryIO = path.open("a+b", buffering=0)
         self._file.seek(0)
         found = self._file.read(len(head))

@@ -145,7 +145,10 @@ def open_tape(path: str | Path) -> TapeFile:
     """
     path = Path(path)
     with _parquet_file(path) as file:
-        meta = _meta(path, file)
+        try:
+            meta = _meta(path, file)
+        except UnicodeDecodeError as error:  # the name of a column
+            raise TapeError(f"{path}: damaged: {error}") from None
         rows = file.metadata.num_rows
     try:
         tape = TapeFile(
@@ -203,7 +206,8 @@ def _report(found: Mapping[str, Any]) -> TapeReport:
             first = tuple((int(line), str(what)) for line, what in found[name]["first"])
             values[name] = Findings(count=int(found[name]["count"]), first=first)
         elif name in found:
-            values[name] = Path(found[name]) if kind is Path else found[name]
+            make = Path if kind is Path else tuple if typing.get_origin(kind) is tuple else None
+            values[name] = make(found[name]) if make else found[name]
     return TapeReport(**values)
 
 
@@ -226,8 +230,10 @@ def _meta(path: Path, file: Any) -> dict[str, Any]:
     if crc32 != str(zlib.crc32(text)).encode():
         raise TapeError(f"{path}: damaged: the checksum of its description does not match")
     meta = json.loads(text)
-    if meta["version"] != VERSION:
-        raise TapeError(f"{path}: a tape of version {meta['version']}; this hftgym reads version {VERSION}: update it")
+    if meta.get("version") != VERSION:
+        raise TapeError(
+            f"{path}: a tape of version {meta.get('version')}; this hftgym reads version {VERSION}: update it"
+        )
     if not file.schema_arrow.remove_metadata().equals(schema()):
         raise TapeError(f"{path}: damaged: its columns must be {schema()}, got {file.schema_arrow}")
     return meta

@@ -10,7 +10,7 @@ from typing import Any, Generic
 import numpy as np
 
 from hftgym.tape.columns import Parts, joined
-from hftgym.tape.journal import Journal
+from hftgym.tape.journal import Journal, journal_path, market_of
 from hftgym.tape.order import BEFORE_ALL, received_ns
 from hftgym.tape.parquet import ENCODING, ROWS, arrow, description, schema
 from hftgym.tape.report import TapeError, TapeReport
@@ -38,6 +38,20 @@ def write_tape(tape: Tape, path: str | os.PathLike[str]) -> None:
         writer.close(report=tape.report)
 
 
+def finish_tape(path: str | os.PathLike[str]) -> None:
+    """Write the tape of a recording that was killed, from its journal.
+
+    Args:
+        path: The tape; its journal lies beside it.
+
+    Raises:
+        TapeError: There is no journal, or it is damaged.
+        OSError: The file cannot be written.
+    """
+    venue, symbol = market_of(journal_path(Path(path)))
+    TapeWriter(path, venue=venue, symbol=symbol, journal=True).close()
+
+
 class TapeWriter:
     """Writes a parquet tape piece by piece.
 
@@ -46,7 +60,8 @@ class TapeWriter:
 
     Args:
         path: The file to write; one of that name is replaced at `close`.
-        venue: Where, for example "binance-spot".
+        venue: Where, for example "binance-spot". It and the symbol may be told to `close` instead, unless there is a
+            journal.
         symbol: What, in the venue's own spelling.
         steps: The grids of prices and sizes; measured if None.
         journal: Keep all rows in the raw file `<path>.journal` too until the tape is closed. For recorders, which
@@ -56,7 +71,7 @@ class TapeWriter:
 
     Raises:
         OSError: A file cannot be written.
-        ValueError: A name is empty.
+        ValueError: A name that the journal needs is empty.
         TapeError: The journal there is of another market, or damaged.
         ImportError: pyarrow is not installed.
     """
@@ -65,19 +80,18 @@ class TapeWriter:
         self,
         path: str | os.PathLike[str],
         *,
-        venue: str,
-        symbol: str,
+        venue: str = "",
+        symbol: str = "",
         steps: Steps | None = None,
         journal: bool = False,
     ) -> None:
-        for name, value in (("venue", venue), ("symbol", symbol)):
-            if not isinstance(value, str) or not value:
-                raise ValueError(f"{name} must be a name, got {value!r}")
+        if journal:
+            _check_names(venue, symbol)
         self.path = Path(path)
         self._file: Any = None
         self._journal: Journal | None = None
         self._discarded = False
-        self._names = {"venue": venue, "symbol": symbol}
+        self._names = (venue, symbol)
         self._steps = steps
         self._grids = (Grid(), Grid())
         self._watch = Watch()
@@ -89,7 +103,7 @@ class TapeWriter:
         with self._named_errors():
             self._file = pq.ParquetWriter(self._partial, schema(), **ENCODING)
         if journal:
-            self._take_up(Journal(self.path.with_name(f"{self.path.name}.journal"), **self._names))
+            self._take_up(venue, symbol)
 
     def write(self, quotes: Quotes, trades: Trades) -> None:
         """Add rows, in the order in which they were received within each kind.
@@ -114,27 +128,33 @@ class TapeWriter:
                 self._journal.append(joined(quotes, trades))
             self._add(quotes, trades)
 
-    def close(self, *, report: TapeReport | None = None) -> None:
+    def close(self, *, venue: str | None = None, symbol: str | None = None, report: TapeReport | None = None) -> None:
         """Write what is left and give the file its name.
 
         Args:
+            venue: Where, by default as told before.
+            symbol: What, by default as told before.
             report: What a reader found in the source; by default what the rows themselves show.
 
         Raises:
             TapeError: There is no quote.
+            ValueError: A name is empty, or the tape was discarded.
             OSError: The file cannot be written.
         """
         if self._discarded:
             raise ValueError(f"{self.path}: the tape was discarded and cannot be closed")
         if self._file is None:
             return
+        venue, symbol = venue or self._names[0], symbol or self._names[1]
+        _check_names(venue, symbol)
         with self._named_errors():
             self._settle(None)
             if self._watch.quoted_ns is None:
                 raise TapeError(f"{self.path}: a tape needs at least one quote, none was written")
             price, size = self._grids
             steps = self._steps or Steps(price=price.step, size=size.step)
-            told = self._names | {"price_step": steps.price, "size_step": steps.size} | self._watch.told()
+            told = {"venue": venue, "symbol": symbol, "price_step": steps.price, "size_step": steps.size}
+            told |= self._watch.told()
             self._file.add_key_value_metadata(description(told, report or self._watch.report(self.path)))
             self._file.close()
             self._file = None
@@ -162,9 +182,10 @@ class TapeWriter:
         else:
             self.discard()
 
-    def _take_up(self, journal: Journal) -> None:
-        self._journal = journal
+    def _take_up(self, venue: str, symbol: str) -> None:
         with self._named_errors():
+            journal = Journal(journal_path(self.path), venue=venue, symbol=symbol)
+            self._journal = journal
             for quotes, trades in journal.pieces():
                 self._add(quotes, trades)
 
@@ -243,6 +264,12 @@ class _Waiting(Generic[Rows]):
         self._pieces = [rows_of(rows, count, len(rows))] if count < len(rows) else []
         self.count = len(rows) - count
         return rows_of(rows, 0, count)
+
+
+def _check_names(venue: str, symbol: str) -> None:
+    for name, value in (("venue", venue), ("symbol", symbol)):
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{name} must be a name, got {value!r}")
 
 
 def _rename(partial: Path, path: Path) -> None:
