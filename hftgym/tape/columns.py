@@ -61,8 +61,8 @@ class Parts:
     """
 
     def __init__(self, *, quotes: int, trades: int) -> None:
-        self._quotes = {name: np.empty(quotes, dtype=dtype) for name, dtype in _QUOTE.items()}
-        self._trades = {name: np.empty(trades, dtype=dtype) for name, dtype in _TRADE.items()}
+        self._quotes = _room(_QUOTE, quotes)
+        self._trades = _room(_TRADE, trades)
         self._filled = (0, 0)
 
     @classmethod
@@ -92,14 +92,14 @@ class Parts:
         for name, column in self._quotes.items():
             # mode="clip" (nothing is out of range) is the one that writes to `out` directly.
             np.take(table[name], quote_rows, out=column[quote : self._filled[0]], mode="clip")
-        side = kind[trade_rows]
-        sold = side < 0
+        of_trades = {name: column.take(trade_rows) for name, column in table.items()}
+        sold = of_trades["kind"] < 0
         new = {
-            "local_ns": table["local_ns"][trade_rows],
-            "exchange_ns": table["exchange_ns"][trade_rows],
-            "price": np.where(sold, table["bid"][trade_rows], table["ask"][trade_rows]),
-            "size": np.where(sold, table["bid_size"][trade_rows], table["ask_size"][trade_rows]),
-            "taker_side": side,
+            "local_ns": of_trades["local_ns"],
+            "exchange_ns": of_trades["exchange_ns"],
+            "price": np.where(sold, of_trades["bid"], of_trades["ask"]),
+            "size": np.where(sold, of_trades["bid_size"], of_trades["ask_size"]),
+            "taker_side": of_trades["kind"],
         }
         for name, column in self._trades.items():
             column[trade : self._filled[1]] = new[name]
@@ -121,3 +121,14 @@ class Parts:
             for column in columns.values():
                 column.flags.writeable = False  # `Quotes` and `Trades` then need no copy
         return Quotes(**self._quotes), Trades(**self._trades)
+
+
+def _room(dtypes: Mapping[str, type], rows: int) -> dict[str, NDArray]:
+    """Return columns to fill, in one piece of memory, whose huge pages are the fastest to get."""
+    each = (8 * rows + 63) // 64 * 64  # every column begins a cache line
+    memory = np.empty(each * len(dtypes), dtype=np.uint8)
+    starts = range(0, len(memory), each) if rows else [0] * len(dtypes)
+    return {
+        name: memory[start : start + rows * np.dtype(dtype).itemsize].view(dtype)
+        for start, (name, dtype) in zip(starts, dtypes.items(), strict=True)
+    }

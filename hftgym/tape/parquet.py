@@ -32,7 +32,7 @@ ENCODING: Mapping[str, Any] = {
     "write_statistics": ["local_ns"],  # lets other tools skip what lies outside a span of time
     "write_page_checksum": True,
 }
-ROWS = 1 << 19  # rows of a row group, and of a piece read at once: some 50 MB in memory
+ROWS = 1 << 18  # rows that make a row group: 13 MB in memory; a group has at most twice as many
 
 
 def recognises(head: bytes) -> bool:
@@ -116,7 +116,8 @@ class TapeFile:
         """Yield the tape in the order of rows, like `Tape.chunks`, holding no more than about one piece in memory.
 
         Args:
-            rows: Quotes and trades of a piece together, at most.
+            rows: Quotes and trades of a piece together, at most; a piece is never larger than what the file was written
+                in, which is about half a million rows.
 
         Raises:
             TapeError: The file is damaged, or not the one that was opened.
@@ -246,15 +247,18 @@ def _tables(tape: TapeFile, rows: int) -> Iterator[Columns]:
     with _parquet_file(tape.path) as file:
         if file.metadata.num_rows != total:
             raise TapeError(f"{tape.path}: {file.metadata.num_rows:,} rows, but {total:,} when it was opened")
-        # One thread: a second one would gain little and hold more pages in memory.
-        batches = file.iter_batches(batch_size=rows, use_threads=False)
-        while done < total:
+        # Group by group: iter_batches holds several of them in memory.
+        for group in range(file.num_row_groups):
             try:
-                batch = next(batches)
-            except (pa.ArrowException, OSError, StopIteration) as error:
+                found = file.read_row_group(group, use_threads=False)
+            except (pa.ArrowException, OSError) as error:
                 raise TapeError(f"{tape.path}: damaged after row {done:,}: {_short(error)}") from None
-            done += batch.num_rows
-            yield {name: batch.column(name).to_numpy() for name in DTYPES}
+            table = {name: found[name].combine_chunks().to_numpy() for name in DTYPES}
+            done += found.num_rows
+            for start in range(0, found.num_rows, rows):
+                yield {name: column[start : start + rows] for name, column in table.items()}
+        if done != total:
+            raise TapeError(f"{tape.path}: damaged: {done:,} rows where {total:,} must be")
 
 
 def _short(error: Exception) -> str:

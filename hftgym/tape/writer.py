@@ -1,5 +1,6 @@
 """`TapeWriter` and `write_tape`: tapes of any length into parquet files, in bounded memory."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -214,8 +215,9 @@ class TapeWriter:
                 for column in columns:
                     grid.add(column)
         pa, _ = arrow()
-        if len(table["kind"]):
-            self._file.write_table(pa.table(dict(table), schema=schema()), row_group_size=2 * ROWS)
+        if rows := len(table["kind"]):
+            groups = math.ceil(rows / (2 * ROWS))
+            self._file.write_table(pa.table(dict(table), schema=schema()), row_group_size=math.ceil(rows / groups))
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
