@@ -125,12 +125,15 @@ class TapeFile:
         check_rows(rows)
         done = 0
         for table in _tables(self, rows):
+            end = done + len(table["kind"])
             try:
-                quotes, trades = Parts.of(table)
+                piece = Parts.of(table)
             except ValueError as error:
-                raise TapeError(f"{self.path}: damaged between rows {done:,} and {done + rows:,}: {error}") from None
-            done += len(quotes) + len(trades)
-            yield (quotes, trades) if self.coins == 1 else (in_units(quotes, self.coins), in_units(trades, self.coins))
+                raise TapeError(f"{self.path}: damaged between rows {done:,} and {end:,}: {error}") from None
+            del table
+            done = end
+            yield piece if self.coins == 1 else (in_units(piece[0], self.coins), in_units(piece[1], self.coins))
+            del piece  # before the next one is read
 
     def __repr__(self) -> str:
         rows = f"{self.n_quotes:,} quotes, {self.n_trades:,} trades, {self.duration_s:,.1f} s"
@@ -251,12 +254,16 @@ def _tables(tape: TapeFile, rows: int) -> Iterator[Columns]:
         for group in range(file.num_row_groups):
             try:
                 found = file.read_row_group(group, use_threads=False)
+            except MemoryError:
+                raise
             except (pa.ArrowException, OSError) as error:
                 raise TapeError(f"{tape.path}: damaged after row {done:,}: {_short(error)}") from None
-            table = {name: found[name].combine_chunks().to_numpy() for name in DTYPES}
+            table = {name: found[name].to_numpy() for name in DTYPES}
             done += found.num_rows
-            for start in range(0, found.num_rows, rows):
+            del found
+            for start in range(0, len(table["kind"]), rows):
                 yield {name: column[start : start + rows] for name, column in table.items()}
+            del table  # before the next one is read
         if done != total:
             raise TapeError(f"{tape.path}: damaged: {done:,} rows where {total:,} must be")
 
