@@ -68,7 +68,7 @@ class TapeFile:
         path: The file.
         venue: Where, for example "binance-spot".
         symbol: What, in the venue's own spelling.
-        steps: The grids of prices and sizes.
+        steps: The grids of prices and sizes in the units of the file.
         first_ns: When the first row was received, ns since 1970.
         last_ns: When the last row was received.
         quoted_ns: When the first and the last quote were received.
@@ -93,12 +93,12 @@ class TapeFile:
     @property
     def price_step(self) -> float | None:
         """The price grid, quote currency; None if the prices lie on no grid."""
-        return self.steps.price
+        return self.steps.in_units_of(self.coins).price
 
     @property
     def size_step(self) -> float | None:
         """The grid of sizes, units; None if the sizes lie on no grid."""
-        return self.steps.size
+        return self.steps.in_units_of(self.coins).size
 
     @property
     def duration_s(self) -> float:
@@ -109,8 +109,7 @@ class TapeFile:
         """Return the same tape in units of so many coins, see `Tape.in_units_of`; nothing is read yet."""
         if unit_is_one(coins):
             return self
-        symbol, steps = symbol_in_units(self.symbol, coins), self.steps.in_units_of(coins)
-        return dataclasses.replace(self, symbol=symbol, steps=steps, coins=self.coins * coins)
+        return dataclasses.replace(self, symbol=symbol_in_units(self.symbol, coins), coins=self.coins * coins)
 
     def chunks(self, rows: int = 1_000_000) -> Iterator[tuple[Quotes, Trades]]:
         """Yield the tape in the order of rows, like `Tape.chunks`, holding no more than about one piece in memory.
@@ -132,8 +131,11 @@ class TapeFile:
                 raise TapeError(f"{self.path}: damaged between rows {done:,} and {end:,}: {error}") from None
             del table
             done = end
-            yield piece if self.coins == 1 else (in_units(piece[0], self.coins), in_units(piece[1], self.coins))
+            yield piece if self.coins == 1 else self._in_units(*piece)
             del piece  # before the next one is read
+
+    def _in_units(self, quotes: Quotes, trades: Trades) -> tuple[Quotes, Trades]:
+        return in_units(quotes, self.coins, steps=self.steps), in_units(trades, self.coins, steps=self.steps)
 
     def __repr__(self) -> str:
         rows = f"{self.n_quotes:,} quotes, {self.n_trades:,} trades, {self.duration_s:,.1f} s"

@@ -8,6 +8,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hftgym.tape.steps import Steps, rescaled
+
 NO_TIME: int = int(np.iinfo(np.int64).min)
 """Stands in `exchange_ns` where the venue sends no time (Binance spot's bookTicker)."""
 
@@ -111,11 +113,22 @@ def symbol_in_units(symbol: str, coins: float) -> str:
     return f"{coins:.12g} {symbol}"
 
 
-def in_units(rows: Rows, coins: float) -> Rows:
-    """Return the rows with sizes in units of so many coins, and prices per unit; times are shared, not copied."""
-    prices = {name: getattr(rows, name) * coins for name in ("bid", "ask", "price") if hasattr(rows, name)}
-    sizes = {name: getattr(rows, name) / coins for name in ("bid_size", "ask_size", "size") if hasattr(rows, name)}
-    return replace(rows, **_frozen(prices | sizes))
+def in_units(rows: Rows, coins: float, *, steps: Steps) -> Rows:
+    """Return rows with sizes in units of so many coins, and prices per unit; times are shared, not copied.
+
+    Args:
+        rows: Quotes or trades.
+        coins: Size of the new unit in units of the rows.
+        steps: The grids of the rows, so that decimals stay the nearest float64 of themselves.
+    """
+    new, columns = steps.in_units_of(coins), {}
+    for name in ("bid", "ask", "price"):
+        if hasattr(rows, name):
+            columns[name] = rescaled(getattr(rows, name), coins, step=steps.price, new_step=new.price)
+    for name in ("bid_size", "ask_size", "size"):
+        if hasattr(rows, name):
+            columns[name] = rescaled(getattr(rows, name), 1 / coins, step=steps.size, new_step=new.size)
+    return replace(rows, **_frozen(columns))
 
 
 def rows_of(rows: Rows, start: int, stop: int) -> Rows:

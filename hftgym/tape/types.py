@@ -94,12 +94,13 @@ class Tape:
         """
         if unit_is_one(coins):
             return self
+        steps = self._measured_steps()
         return replace(
             self,
             symbol=symbol_in_units(self.symbol, coins),
-            quotes=in_units(self.quotes, coins),
-            trades=in_units(self.trades, coins),
-            steps=self._measured_steps().in_units_of(coins),
+            quotes=in_units(self.quotes, coins, steps=steps),
+            trades=in_units(self.trades, coins, steps=steps),
+            steps=steps.in_units_of(coins),
         )
 
     def chunks(self, rows: int = 1_000_000) -> Iterator[tuple[Quotes, Trades]]:
