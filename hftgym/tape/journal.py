@@ -66,7 +66,7 @@ class Journal:
         self._file: BinaryIO = path.open("a+b", buffering=0)
         self._file.seek(0)
         found = self._file.read(len(head))
-        if head.startswith(found):  # new, or killed while this line was written
+        if found != head and head.startswith(found):  # new, or killed while this line was written
             self._file.truncate(0)
             self._file.write(head)
         elif found != head:

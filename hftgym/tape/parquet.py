@@ -151,10 +151,7 @@ def open_tape(path: str | Path) -> TapeFile:
     """
     path = Path(path)
     with _parquet_file(path) as file:
-        try:
-            meta = _meta(path, file)
-        except UnicodeDecodeError as error:  # the name of a column
-            raise TapeError(f"{path}: damaged: {error}") from None
+        meta = _meta(path, file)
         rows = file.metadata.num_rows
     try:
         tape = TapeFile(
@@ -223,7 +220,7 @@ def _parquet_file(path: Path) -> Any:
         raise TapeError(f"{path}: {'is a directory; pass the path of one file' if path.is_dir() else 'no such file'}")
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TapeError(f"{path}: cut off, damaged, or no parquet file: {_short(error)}") from None
 
 

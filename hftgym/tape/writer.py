@@ -147,8 +147,8 @@ class TapeWriter:
         if self._file is None:
             return
         venue, symbol = venue or self._names[0], symbol or self._names[1]
-        _check_names(venue, symbol)
         with self._named_errors():
+            _check_names(venue, symbol)
             self._settle(None)
             if self._watch.quoted_ns is None:
                 raise TapeError(f"{self.path}: a tape needs at least one quote, none was written")
