@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hftgym.report import machine, versions
-from scripts.benchmarks import agents, alpha, environment
+from scripts.benchmarks import agents, alpha, environment, parquet
 from scripts.benchmarks.figure import Figure
 
 PARTS = {
@@ -23,6 +23,8 @@ PARTS = {
     "single": environment.single_figures,
     "process": environment.process_figures,
     "decision": agents.decision_figures,
+    "parquet": parquet.parquet_figures,
+    "memory": parquet.memory_figures,
     "learning": agents.learning_figures,
     "alpha": alpha.alpha_figures,
 }
