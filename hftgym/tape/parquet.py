@@ -35,9 +35,15 @@ ENCODING: Mapping[str, Any] = {
 ROWS = 1 << 18  # rows that make a row group: 13 MB in memory; a group has at most twice as many
 
 
-def recognises(head: bytes) -> bool:
-    """Tell whether a file begins like parquet."""
-    return head.startswith(b"PAR1")
+def recognises(head: bytes, path: Path) -> bool:
+    """Tell whether a file is parquet, and says that it is a tape or is too damaged to say anything."""
+    if not head.startswith(b"PAR1"):
+        return False
+    pa, pq = arrow()
+    try:
+        return KEY.encode() in (pq.read_metadata(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return True
 
 
 def arrow() -> tuple[ModuleType, ModuleType]:
