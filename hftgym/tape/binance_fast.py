@@ -113,7 +113,8 @@ class FastLines:
 
     def _run(self, lines: Sequence[bytes], first: int) -> None:
         """Take lines that all look usual; if one of them is not, all go the careful way."""
-        parts = [(shape, np.array(shape.at, dtype=np.int64)) for shape in self._shapes.values() if shape.at]
+        shapes = sorted((shape for shape in self._shapes.values() if shape.at), key=lambda shape: shape.at[0])
+        parts = [(shape, np.array(shape.at, dtype=np.int64)) for shape in shapes]
         for shape, _ in parts:
             shape.at.clear()
         if not lines:

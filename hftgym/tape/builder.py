@@ -28,6 +28,7 @@ class Summary(NamedTuple):
     venue: str  # "" where nothing in the file tells
     symbol: str
     report: TapeReport
+    aggregates: bool  # its trades are aggregated ones
 
 
 class TapeBuilder:
@@ -223,7 +224,7 @@ class TapeBuilder:
             lost=self._lost.findings(),
             notes=tuple(self._notes),
         )
-        return Summary(self._only_venue(symbol), symbol, report)
+        return Summary(self._only_venue(symbol), symbol, report, aggregates=bool(self._aggregates_count))
 
     def _choose_trades(self, *, aggregates: bool) -> None:
         if self._aggregates_count is None and (not aggregates or len(self._aggregates)):

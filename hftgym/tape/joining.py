@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -48,9 +49,11 @@ class JoinedRecordings:
             names = list(dict.fromkeys(value for part in parts if (value := getattr(part, what))))
             if len(names) > 1:
                 raise TapeError(f"{report.path}: the files must be of one {what}, got {' and '.join(names)}")
+        if len({part.aggregates for part in parts if part.report.trades}) > 1:
+            raise TapeError(f"{report.path}: trades and aggTrades: each trade would count twice; give one")
         if self._choice.needs_quotes and not report.quotes:
             raise TapeError(f"{report.path}: no quotes in any of these files; a tape needs the best bid and ask")
-        return Summary(next((p.venue for p in parts if p.venue), ""), parts[0].symbol, report)
+        return Summary(next((p.venue for p in parts if p.venue), ""), parts[0].symbol, report, aggregates=False)
 
 
 class _Stream:
@@ -94,8 +97,9 @@ def concatenate(pieces: Sequence[Piece]) -> Piece:
 
 def no_rows(kind: type[Rows]) -> Rows:
     """Return none."""
-    dtypes = {"exchange_ns": np.int64, "local_ns": np.int64, "taker_side": np.int8}
-    return kind(**{field.name: np.empty(0, dtype=dtypes.get(field.name, np.float64)) for field in fields(kind)})
+    dtypes: dict[str, Any] = {"exchange_ns": np.int64, "local_ns": np.int64, "taker_side": np.int8}
+    columns: dict[str, Any] = {f.name: np.empty(0, dtype=dtypes.get(f.name, np.float64)) for f in fields(kind)}
+    return kind(**columns)
 
 
 def _merged(kind: type[Rows], parts: Sequence[Rows]) -> Rows:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from hftgym.tape import binance, binance_dump, coinbase, events_npz, lobster, parquet, table
 from hftgym.tape.builder import Summary
 from hftgym.tape.joining import JoinedRecordings, concatenate
 from hftgym.tape.lines import read_head
-from hftgym.tape.recording import Choice, Feed, FileRecording, Piece, Recording, TapeRecording
+from hftgym.tape.recording import Choice, FileRecording, Piece, Recording, TapeRecording
 from hftgym.tape.report import TapeError, TapeReport
 from hftgym.tape.rows import check_rows
 from hftgym.tape.types import Quotes, Tape, Trades
@@ -28,41 +29,21 @@ class Format(NamedTuple):
     open: Callable[[Path, Choice], Recording]
 
 
-def _fed(feed: Feed, expected: str) -> Callable[[Path, Choice], Recording]:
-    return partial(FileRecording, feed=feed, expected=expected)
+def _format(name: str, module: ModuleType) -> Format:
+    """Return the format of a module with `EXPECTED`, `recognises` and `feed`."""
+    read = partial(FileRecording, feed=module.feed, expected=module.EXPECTED)
+    return Format(name, module.EXPECTED, module.recognises, read)
 
 
 # A new format is one module with these three names and one line here; the first that recognises the content reads it.
 FORMATS: tuple[Format, ...] = (
     Format("parquet tape", parquet.EXPECTED, parquet.recognises, TapeRecording),
-    Format("Binance WebSocket capture", binance.EXPECTED, binance.recognises, _fed(binance.feed, binance.EXPECTED)),
-    Format(
-        "Coinbase Exchange WebSocket capture",
-        coinbase.EXPECTED,
-        coinbase.recognises,
-        _fed(coinbase.feed, coinbase.EXPECTED),
-    ),
-    Format(
-        "Binance public data (CSV, zip)",
-        binance_dump.EXPECTED,
-        binance_dump.recognises,
-        _fed(binance_dump.feed, binance_dump.EXPECTED),
-    ),
-    Format(
-        "hftbacktest events (npz)",
-        events_npz.EXPECTED,
-        events_npz.recognises,
-        _fed(events_npz.feed, events_npz.EXPECTED),
-    ),
-    Format(
-        "LOBSTER message and orderbook files",
-        lobster.EXPECTED,
-        lobster.recognises,
-        _fed(lobster.feed, lobster.EXPECTED),
-    ),
-    Format(
-        "table with named columns (CSV, parquet)", table.EXPECTED, table.recognises, _fed(table.feed, table.EXPECTED)
-    ),
+    _format("Binance WebSocket capture", binance),
+    _format("Coinbase Exchange WebSocket capture", coinbase),
+    _format("Binance public data (CSV)", binance_dump),
+    _format("hftbacktest events (npz)", events_npz),
+    _format("LOBSTER messages and order book", lobster),
+    _format("table with named columns (CSV, parquet)", table),
 )
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -89,7 +70,8 @@ def read_tape(source: Source, *, symbol: str | None = None, columns: Mapping[str
     - Binance's public data (CSV): trades, aggTrades, bookTicker; quotes and trades are separate files there: pass both;
     - a LOBSTER message or orderbook file, beside which the other one lies;
     - an npz of hftbacktest's events;
-    - a parquet tape (`write_tape`), or a parquet or CSV table with named columns: time, bid, ask, bid_size, ask_size and / or time, price, size, side.
+    - a parquet tape, as `write_tape` makes it;
+    - a parquet or CSV table with named columns: time, bid, ask, bid_size, ask_size and / or time, price, size, side.
 
     Lines that cannot be read are counted with their reason in `tape.report`; nothing is repaired or dropped silently.
     Where a file has no times of receipt, `local_ns` is the exchange's time, and a note of the report says so.
@@ -204,7 +186,7 @@ def _recording(source: Source, choice: Choice) -> Recording:
 def _file_recording(path: Path, choice: Choice) -> Recording:
     head = read_head(path)
     if choice.columns:  # only tables have columns to be named
-        return _fed(table.feed, table.EXPECTED)(path, choice)
+        return _format("table", table).open(path, choice)
     for known in FORMATS:
         if known.recognises(head, path):
             return known.open(path, choice)

@@ -85,7 +85,7 @@ class TapeRecording:
     @property
     def summary(self) -> Summary:
         """What the file says about itself."""
-        return Summary(self._tape.venue, self._tape.symbol, self._tape.report)
+        return Summary(self._tape.venue, self._tape.symbol, self._tape.report, aggregates=False)
 
 
 def known(summary: Summary | None) -> Summary:

@@ -7,7 +7,7 @@ import numpy as np
 
 from hftgym.tape.columns import Columns
 from hftgym.tape.order import BEFORE_ALL
-from hftgym.tape.report import GAP_S, KEPT, Findings, TapeReport
+from hftgym.tape.report import GAP_S, KEPT, NOTHING, Findings, TapeReport
 from hftgym.tape.rows import Quotes
 
 _KINDS = ("crossed_quotes", "backwards", "gaps")
@@ -77,13 +77,15 @@ class Watch:
 
     def report(self, path: Path) -> TapeReport:
         """Return what was found; a line is a row of the tape."""
-        found = {k: Findings(count=self._counts[k], first=tuple(self._first[k])) for k in _KINDS}
+        crossed, backwards, gaps = (Findings(count=self._counts[k], first=tuple(self._first[k])) for k in _KINDS)
         return TapeReport(
             path=path,
             lines=self._quotes + self._trades,
             quotes=self._quotes,
             trades=self._trades,
             ignored={},
-            bad_lines=Findings(count=0, first=()),
-            **found,
+            bad_lines=NOTHING,
+            crossed_quotes=crossed,
+            backwards=backwards,
+            gaps=gaps,
         )
