@@ -12,7 +12,7 @@ from hftgym.tape.messages import BadLineError, shown
 from hftgym.tape.types import Int64s
 
 _INT = re.compile(r"-?[0-9]{1,19}")
-_FLOAT = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?|nan|inf", re.IGNORECASE)
+_FLOAT = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|nan|inf|infinity)", re.IGNORECASE)
 _BOOLS = {"true": True, "false": False}
 _MISSING = ["", "NA", "null", "None"]
 _DTYPES = {"int": np.int64, "float": np.float64, "number": np.float64, "bool": np.bool_, "text": np.object_}
@@ -95,7 +95,8 @@ def _parse_fast(lines: Sequence[bytes], fields: Sequence[Field]) -> dict[str, np
     except ImportError as error:
         raise ImportError('CSV recordings need pyarrow: pip install "hftgym[tape]"') from error
     text = b"\n".join(lines)
-    if not text or b'"' in text or not text.isascii():  # a quote may swallow a line feed
+    # A quote may swallow a line feed, and pyarrow reads hexadecimal numbers.
+    if not text or not text.isascii() or any(odd in text for odd in (b'"', b"0x", b"0X")):
         return None
     types = {"int": pa.int64(), "float": pa.float64(), "number": pa.float64(), "bool": pa.bool_(), "text": pa.string()}
     read = [field for field in fields if field.kind != "skip"]

@@ -92,7 +92,7 @@ def times_ns(values: np.ndarray) -> Int64s:
     if values.dtype.kind == "f":
         seconds = np.where(np.isfinite(values) & (values >= 10**9) & (values < 9 * 10**9), values, 0.0)
         rest = np.where(np.isfinite(values) & (values >= 10**12) & (values < 9 * 10**18), values, 0.0)
-        return np.where(seconds > 0, np.round(seconds * 1e9), 0).astype(np.int64) + _whole_ns(rest.astype(np.int64))
+        return _seconds_ns(seconds) + _whole_ns(rest.astype(np.int64))
     return np.array([_text_ns(str(value)) for value in values], dtype=np.int64)
 
 
@@ -126,6 +126,11 @@ def _whole_ns(values: Int64s) -> Int64s:
         fits = (values >= 10**18 // unit) & (values < 9 * (10**18 // unit))
         result[fits] = values[fits] * unit
     return result
+
+
+def _seconds_ns(seconds: np.ndarray) -> Int64s:
+    whole = np.floor(seconds)  # apart from the rest, so that no digit is lost in the product
+    return whole.astype(np.int64) * 10**9 + np.round((seconds - whole) * 1e9).astype(np.int64)
 
 
 def _text_ns(text: str) -> int:
