@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hftgym.report import machine, versions
-from scripts.benchmarks import agents, alpha, environment, parquet
+from scripts.benchmarks import agents, alpha, environment, parquet, tape
 from scripts.benchmarks.figure import Figure
 
 PARTS = {
@@ -27,6 +27,7 @@ PARTS = {
     "memory": parquet.memory_figures,
     "learning": agents.learning_figures,
     "alpha": alpha.alpha_figures,
+    "reading": tape.reading_figures,
 }
 
 

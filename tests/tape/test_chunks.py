@@ -36,7 +36,7 @@ def test_all_pieces_together_are_the_tape_and_the_report_does_not_depend_on_them
             np.testing.assert_array_equal(joined, column)
     assert (chunks.venue, chunks.symbol, chunks.report) == (tape.venue, tape.symbol, tape.report)
     report = tape.report
-    assert min(f.count for f in (report.gaps, report.crossed_quotes, report.backwards, report.bad_lines)) > 10
+    assert min(f.count for f in (report.gaps, report.crossed_quotes, report.backwards, report.bad_lines)) > 5
     assert report.lost.count > 0
 
 
