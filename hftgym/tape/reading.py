@@ -91,7 +91,7 @@ def read_tape(source: Source, *, symbol: str | None = None, columns: Mapping[str
         ImportError: A package that the format needs is missing; the message says how to install it.
     """
     if (file := _tape_file(source)) is not None and not columns:
-        return parquet.read(file, symbol)
+        return parquet.read(file, _choice(symbol, columns).symbol)
     quotes, trades, summary = _gather(read_chunks(source, symbol=symbol, columns=columns))
     return Tape(
         venue=summary.venue or "unknown", symbol=summary.symbol, quotes=quotes, trades=trades, report=summary.report
