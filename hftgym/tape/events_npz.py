@@ -7,6 +7,7 @@ held as a whole.
 """
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,7 @@ import numpy as np
 
 from hftgym.tape.book import Book, Touch
 from hftgym.tape.builder import TapeBuilder
+from hftgym.tape.lines import zip_names
 from hftgym.tape.messages import shown
 from hftgym.tape.recording import Choice
 from hftgym.tape.report import TapeError
@@ -32,7 +34,7 @@ _MEMBER = "data.npy"
 
 def recognises(head: bytes, path: Path) -> bool:
     """Tell whether the file is a zip archive that holds the array."""
-    return head.startswith(b"PK") and zipfile.is_zipfile(path) and _MEMBER in zipfile.ZipFile(path).namelist()
+    return head.startswith(b"PK") and _MEMBER in zip_names(path)
 
 
 def feed(path: Path, builder: TapeBuilder, choice: Choice) -> Iterator[None]:
@@ -50,7 +52,7 @@ def feed(path: Path, builder: TapeBuilder, choice: Choice) -> Iterator[None]:
                 builder.advance(size)
                 count -= size
                 yield
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, UnicodeDecodeError) as error:
         raise TapeError(f"{path}: the npz file is corrupt ({error}): copy it again") from error
     events.flush()
 

@@ -66,10 +66,17 @@ def read_blocks(path: Path) -> Generator[list[bytes], None, None]:
 
 def content_name(path: Path) -> str:
     """Return the name of what is inside: of the one file in a zip, else the file's own without ".gz"."""
-    with path.open("rb") as file:
-        if file.read(4) == _ZIP_MAGIC:
-            return zipfile.ZipFile(file).namelist()[0].rpartition("/")[2]
-    return path.name.removesuffix(".gz")
+    names = zip_names(path) if _is_zip(path) else []
+    return names[0].rpartition("/")[2] if names else path.name.removesuffix(".gz")
+
+
+def zip_names(path: Path) -> list[str]:
+    """Return the files in a zip archive, folders left out; none if it is no archive or a broken one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _files(archive)
+    except (zipfile.BadZipFile, OSError):
+        return []
 
 
 def read_bytes(path: Path) -> Generator[bytes, None, None]:
@@ -86,7 +93,7 @@ def read_bytes(path: Path) -> Generator[bytes, None, None]:
             f"{path}: the gzip stream breaks off after line {whole_lines}, it is truncated; "
             f"copy or download it again{keep}"
         ) from error
-    except (gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:  # a checksum comes last
+    except (gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, UnicodeDecodeError) as error:  # a checksum comes last
         kind = "zip archive" if _is_zip(path) else "gzip stream"
         raise TapeError(
             f"{path}: the {kind} is corrupt, noticed after line {whole_lines} ({error}); the lines before may be "
@@ -121,7 +128,7 @@ def _open(path: Path) -> Iterator[_Content]:
 def _unzipped(path: Path, file: BufferedReader) -> Iterator[_Content]:
     """Open the only file of an archive; an archive of numpy arrays (npz) stays as it is."""
     with zipfile.ZipFile(file) as archive:
-        names = [member.filename for member in archive.infolist() if not member.is_dir()]
+        names = _files(archive)
         if names and all(name.endswith(".npy") for name in names):
             file.seek(0)
             yield file
@@ -133,6 +140,10 @@ def _unzipped(path: Path, file: BufferedReader) -> Iterator[_Content]:
                 yield cast("_Content", content)  # a ZipExtFile, which has read1
 
 
+def _files(archive: zipfile.ZipFile) -> list[str]:
+    return [name for name in archive.namelist() if not name.endswith("/")]
+
+
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(2) == _ZIP_MAGIC[:2]
+        return file.read(4) in (_ZIP_MAGIC, _EMPTY_ZIP_MAGIC)
