@@ -183,6 +183,7 @@ def test_a_join_is_the_same_in_small_pieces_and_keeps_the_order_of_each_file(tmp
             rows = [row(f"usdm-{kind}", int(i)) for i in at]
             files.append(write(tmp_path / f"BTCUSDT-{kind}-{day}.csv", rows))
     whole = read_tape(files)
+    assert read_tape(files[::-1]).quotes.bid.tolist() == whole.quotes.bid.tolist()
     chunks = read_chunks(files, rows=1_000)
     pieces = list(chunks)
     assert len(pieces) > 10
@@ -194,3 +195,9 @@ def test_a_join_is_the_same_in_small_pieces_and_keeps_the_order_of_each_file(tmp
     edges = [max(rows.local_ns[-1] for rows in piece if len(rows)) for piece in pieces]
     starts = [min(rows.local_ns[0] for rows in piece if len(rows)) for piece in pieces]
     assert all(end <= start for end, start in zip(edges, starts[1:], strict=False))
+
+
+def test_files_of_one_kind_that_overlap_are_merged_by_time(tmp_path):
+    parts = [[row("usdm-bookTicker", i) for i in range(start, 100, 2)] for start in (1, 0)]
+    files = [write(tmp_path / f"BTCUSDT-bookTicker-{k}.csv", part) for k, part in enumerate(parts)]
+    assert read_tape(files).quotes.bid.tolist() == [100.1 + i for i in range(100)]

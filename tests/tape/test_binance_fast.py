@@ -136,6 +136,13 @@ def test_lines_of_the_usual_shapes_do_go_the_quick_way(wire, monkeypatch):
     assert taken == unusual
 
 
+def test_two_messages_in_one_line_are_one_bad_line_on_either_way(wire):
+    double = wire.quote() + b" " + wire.quote()[20:]
+    one, other = (read([wire.quote(), double, wire.quote()], fast=fast) for fast in (True, False))
+    assert one[2] == other[2]
+    assert (len(one[0]), [line for line, _ in one[2].report.bad_lines.first]) == (2, [2])
+
+
 def test_without_msgspec_a_capture_reads_the_same(wire, tmp_path, monkeypatch):
     path = wire.write(tmp_path / "x", samples(wire)[:1] + samples(wire)[5:9])
     tape = read_tape(path, symbol="BTCUSDT")
