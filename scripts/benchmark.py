@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hftgym.report import machine, versions
-from scripts.benchmarks import agents, alpha, environment, replay
+from scripts.benchmarks import agents, alpha, environment, parquet, replay, tape, zscore
 from scripts.benchmarks.figure import Figure
 
 PARTS = {
@@ -22,8 +22,12 @@ PARTS = {
     "full": environment.full_figures,
     "single": environment.single_figures,
     "process": environment.process_figures,
-    "decision": agents.decision_figures,
     "replay": replay.replay_figures,
+    "zscore": zscore.zscore_figures,
+    "reading": tape.reading_figures,
+    "parquet": parquet.parquet_figures,
+    "memory": parquet.memory_figures,
+    "decision": agents.decision_figures,
     "learning": agents.learning_figures,
     "alpha": alpha.alpha_figures,
 }

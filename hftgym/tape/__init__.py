@@ -1,8 +1,30 @@
-"""Recorded ticks: the `Tape` type and the readers that fill it."""
+"""Recorded ticks: the `Tape` type, the readers that fill it, and the parquet file that keeps it."""
 
-from hftgym.tape.reading import read_tape
+from hftgym.tape.ohlcv import ohlcv
+from hftgym.tape.parquet import TapeFile, open_tape
+from hftgym.tape.reading import Chunks, read_chunks, read_tape, read_trades
 from hftgym.tape.report import Findings, TapeError, TapeReport
 from hftgym.tape.steps import Steps
 from hftgym.tape.types import NO_TIME, Quotes, Tape, Trades
+from hftgym.tape.writer import TapeWriter, finish_tape, write_tape
 
-__all__ = ["NO_TIME", "Findings", "Quotes", "Steps", "Tape", "TapeError", "TapeReport", "Trades", "read_tape"]
+__all__ = [
+    "NO_TIME",
+    "Chunks",
+    "Findings",
+    "Quotes",
+    "Steps",
+    "Tape",
+    "TapeError",
+    "TapeFile",
+    "TapeReport",
+    "TapeWriter",
+    "Trades",
+    "finish_tape",
+    "ohlcv",
+    "open_tape",
+    "read_chunks",
+    "read_tape",
+    "read_trades",
+    "write_tape",
+]

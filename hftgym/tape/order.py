@@ -5,15 +5,10 @@ reverses nothing. At equal times a trade comes before a quote, because the quote
 Within each kind the order of the file holds.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from hftgym.tape.types import Quotes, Trades
+from hftgym.tape.rows import Quotes, Trades
 
 BEFORE_ALL: int = int(np.iinfo(np.int64).min)
 """The clock before the first row."""

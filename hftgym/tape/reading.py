@@ -1,14 +1,23 @@
 """`read_tape`: recognise the format of a file by its content and hand it to its reader."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
-from hftgym.tape import binance
+from hftgym.tape import binance, binance_dump, coinbase, events_npz, lobster, parquet, table
+from hftgym.tape.builder import Summary
+from hftgym.tape.joining import JoinedRecordings, concatenate
 from hftgym.tape.lines import read_head
-from hftgym.tape.report import TapeError
-from hftgym.tape.types import Tape
+from hftgym.tape.recording import Choice, FileRecording, Piece, Recording, TapeRecording
+from hftgym.tape.report import TapeError, TapeReport
+from hftgym.tape.rows import check_rows
+from hftgym.tape.types import Quotes, Tape, Trades
+
+Source = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 class Format(NamedTuple):
@@ -16,12 +25,26 @@ class Format(NamedTuple):
 
     name: str
     expected: str  # what a line looks like, for the error message
-    recognises: Callable[[bytes], bool]  # the first 64 KiB of the unpacked content -> is it this format
-    read: Callable[[Path, str | None], Tape]  # path, symbol -> tape
+    recognises: Callable[[bytes, Path], bool]  # the first 64 KiB of the unpacked content, the file -> is it this format
+    open: Callable[[Path, Choice], Recording]
+
+
+def _format(name: str, module: ModuleType) -> Format:
+    """Return the format of a module with `EXPECTED`, `recognises` and `feed`."""
+    read = partial(FileRecording, feed=module.feed, expected=module.EXPECTED)
+    return Format(name, module.EXPECTED, module.recognises, read)
 
 
 # A new format is one module with these three names and one line here; the first that recognises the content reads it.
-FORMATS: tuple[Format, ...] = (Format("Binance WebSocket capture", binance.EXPECTED, binance.recognises, binance.read),)
+FORMATS: tuple[Format, ...] = (
+    Format("parquet tape", parquet.EXPECTED, parquet.recognises, TapeRecording),
+    _format("Binance WebSocket capture", binance),
+    _format("Coinbase Exchange WebSocket capture", coinbase),
+    _format("Binance public data (CSV)", binance_dump),
+    _format("hftbacktest events (npz)", events_npz),
+    _format("LOBSTER messages and order book", lobster),
+    _format("table with named columns (CSV, parquet)", table),
+)
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG image"),
@@ -31,39 +54,155 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"BZh", "a bzip2 archive: unpack it first"),
     (b"\xfd7zXZ", "an xz archive: unpack it first"),
     (b"\x28\xb5\x2f\xfd", "a zstandard archive: unpack it first"),
-    (b"PK\x03\x04", "a zip archive or npz file"),
-    (b"PAR1", "a parquet file"),
+    (b"PK\x03\x04", "a zip archive inside a zip archive, or an npz file of something else"),
     (b"\xff\xfe", "UTF-16 text: save it as UTF-8"),
 )
 
 
-def read_tape(path: str | PathLike[str], *, symbol: str | None = None) -> Tape:
+def read_tape(source: Source, *, symbol: str | None = None, columns: Mapping[str, str] | None = None) -> Tape:
     """Read recorded ticks.
 
-    The format is recognised by the content (plain or gzip), never by the name of the file. So far: raw Binance
-    WebSocket captures, spot and USD-M, one line per message as `<local time, ns> <json>`. Lines that cannot be read are
-    counted with their reason in `tape.report`; nothing is repaired or dropped silently.
+    The format is recognised by the content (plain, gzip, or zip of one file), never by the name of the file. It may be
+
+    - a raw Binance WebSocket capture, spot or USD-M: one line per message as `<local time, ns> <json>`;
+    - a raw Coinbase Exchange capture: `<local time, s>: <json>`, with or without `<url> <- ` in front; the book is kept
+      from `snapshot` and `l2update`;
+    - Binance's public data (CSV): trades, aggTrades, bookTicker; quotes and trades are separate files there: pass both;
+    - a LOBSTER message or orderbook file, beside which the other one lies;
+    - an npz of hftbacktest's events;
+    - a parquet tape, as `write_tape` makes it;
+    - a parquet or CSV table with named columns: time, bid, ask, bid_size, ask_size and / or time, price, size, side.
+
+    Lines that cannot be read are counted with their reason in `tape.report`; nothing is repaired or dropped silently.
+    Where a file has no times of receipt, `local_ns` is the exchange's time, and a note of the report says so.
 
     Args:
-        path: One recorded file.
-        symbol: The market to read, for example "BTCUSDT", in upper or lower case; needed where the file holds several.
+        source: One recorded file, or several of the same market, which are merged by their time of receipt.
+        symbol: The market to read, for example "BTCUSDT", in upper or lower case; needed where a file holds several or
+            does not say which one it is.
+        columns: For a table whose columns have other names: meaning -> name, such as {"time": "ts", "bid": "bp"}.
 
     Returns:
         The tape, rows in the order of the file.
 
     Raises:
-        TapeError: The file is missing, empty, truncated, corrupt, in no known format, mostly unreadable, holds several
+        TapeError: A file is missing, empty, truncated, corrupt, in no known format, mostly unreadable, holds several
             symbols and none was chosen, or has no quotes of the symbol.
+        ImportError: A package that the format needs is missing; the message says how to install it.
     """
+    if (file := _tape_file(source)) is not None and not columns:
+        return parquet.read(file, _choice(symbol, columns).symbol)
+    quotes, trades, summary = _gather(read_chunks(source, symbol=symbol, columns=columns))
+    return Tape(
+        venue=summary.venue or "unknown", symbol=summary.symbol, quotes=quotes, trades=trades, report=summary.report
+    )
+
+
+def read_trades(source: Source, *, symbol: str | None = None, columns: Mapping[str, str] | None = None) -> Trades:
+    """Read the trades alone, also from a file that has no quotes; arguments and errors as `read_tape`'s."""
+    choice = _choice(symbol, columns, needs_quotes=False)
+    return _gather(Chunks(_recording(source, choice)))[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """A recording in pieces of quotes and trades, to be iterated once; at the end it knows what it was.
+
+    The pieces follow the order of the file: what a later piece holds was received later, and one part of a piece may be
+    empty. What a file does wrong may show at its end only: take no piece for good before the iteration has ended.
+
+    Attributes:
+        venue: Where, such as "binance-usdm"; after the last piece.
+        symbol: What; after the last piece.
+        report: What the reader found; after the last piece.
+    """
+
+    recording: Recording
+
+    def __iter__(self) -> Iterator[Piece]:
+        return iter(self.recording)
+
+    @property
+    def summary(self) -> Summary:
+        """Venue, symbol and report; before the last piece a `RuntimeError`."""
+        return self.recording.summary
+
+    @property
+    def venue(self) -> str:
+        """See the class."""
+        return self.summary.venue or "unknown"
+
+    @property
+    def symbol(self) -> str:
+        """See the class."""
+        return self.summary.symbol
+
+    @property
+    def report(self) -> TapeReport:
+        """See the class."""
+        return self.summary.report
+
+
+def read_chunks(
+    source: Source, *, symbol: str | None = None, columns: Mapping[str, str] | None = None, rows: int = 1_000_000
+) -> Chunks:
+    """Read recorded ticks piece by piece, in memory that does not grow with the file; `read_tape` is all of it.
+
+    Args:
+        source: As for `read_tape`.
+        symbol: As for `read_tape`.
+        columns: As for `read_tape`.
+        rows: About how many rows a piece has: they are handed over once there are as many.
+
+    Returns:
+        An iterable of `(Quotes, Trades)`, which knows venue, symbol and report when it has been read to its end.
+
+    Raises:
+        TapeError: As `read_tape`; what concerns the whole file when the iteration ends.
+        ValueError: `rows` is below 1.
+    """
+    check_rows(rows)
+    return Chunks(_recording(source, _choice(symbol, columns, rows=rows)))
+
+
+def _choice(
+    symbol: str | None, columns: Mapping[str, str] | None, *, rows: int = 1_000_000, needs_quotes: bool = True
+) -> Choice:
     if symbol is not None and (not isinstance(symbol, str) or not symbol):
         raise TapeError(f"symbol must be a name such as 'BTCUSDT' or None, got {symbol!r}")
-    file = Path(path)
-    head = read_head(file)
+    return Choice(symbol=symbol.upper() if symbol else None, columns=columns, rows=rows, needs_quotes=needs_quotes)
+
+
+def _recording(source: Source, choice: Choice) -> Recording:
+    if isinstance(source, str | PathLike):
+        return _file_recording(Path(source), choice)
+    paths = list(dict.fromkeys(lobster.message_path(Path(path)) for path in source))  # one recording is two files there
+    if not paths:
+        raise TapeError("source must be a file or a list of files, got an empty list")
+    parts = [_file_recording(path, replace(choice, needs_quotes=False)) for path in paths]
+    return JoinedRecordings(parts, choice)
+
+
+def _file_recording(path: Path, choice: Choice) -> Recording:
+    head = read_head(path)
+    if choice.columns:  # only tables have columns to be named
+        return _format("table", table).open(path, choice)
     for known in FORMATS:
-        if known.recognises(head):
-            return known.read(file, symbol.upper() if symbol else None)
+        if known.recognises(head, path):
+            return known.open(path, choice)
     expected = "; ".join(f"{known.name}: {known.expected}" for known in FORMATS)
-    raise TapeError(f"{file}: not a recording in a known format: {_found(head)}. Expected {expected}")
+    raise TapeError(f"{path}: not a recording in a known format: {_found(head)}. Expected {expected}")
+
+
+def _gather(chunks: Chunks) -> tuple[Quotes, Trades, Summary]:
+    quotes, trades = concatenate(list(chunks))
+    return quotes, trades, chunks.summary
+
+
+def _tape_file(source: Source) -> Path | None:
+    """Return the path if the source is one parquet tape."""
+    path = Path(source) if isinstance(source, str | PathLike) else None
+    return path if path is not None and parquet.recognises(read_head(path), path) else None
 
 
 def _found(head: bytes) -> str:

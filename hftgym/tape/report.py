@@ -1,6 +1,7 @@
 """What a reader found in a file: counts, oddities and the error it raises."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,10 @@ class Findings:
     first: tuple[tuple[int, str], ...]
 
 
+NOTHING = Findings(count=0, first=())
+"""Findings of something that does not occur."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TapeReport:
     """What became of every line of a file: nothing is repaired or dropped without being counted here.
@@ -40,6 +45,8 @@ class TapeReport:
         crossed_quotes: Quotes with bid >= ask; they are kept.
         backwards: Lines whose local time is before the previous one's; they are kept, in the order of the file.
         gaps: More than 1 s of local time between two consecutive quotes; the line is the one after the gap.
+        lost: Jumps in the venue's own numbering of its messages: what it says was sent and is not in the file.
+        notes: What holds for the whole file and a reader of it should know, such as that it has no local times.
     """
 
     path: Path
@@ -51,6 +58,8 @@ class TapeReport:
     crossed_quotes: Findings
     backwards: Findings
     gaps: Findings
+    lost: Findings = NOTHING
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join((f"{self.path.name}: {self.lines:,} lines", *self._body()))
@@ -65,9 +74,35 @@ class TapeReport:
             ("crossed quotes (bid >= ask), kept", self.crossed_quotes),
             ("steps back in local time, kept", self.backwards),
             (f"gaps of more than {GAP_S:g} s between quotes", self.gaps),
+            ("jumps in the venue's numbering", self.lost),
         ):
             yield f"{findings.count:>12,}  {label}"
             shown = findings.first[:_SHOWN]
             yield from (f"{'':14}line {line:,}: {what}" for line, what in shown)
             if findings.count > len(shown):
                 yield f"{'':14}… and {findings.count - len(shown):,} more"
+        yield from (f"{'':14}{note}" for note in self.notes)
+
+
+def join_reports(reports: Sequence[TapeReport]) -> TapeReport:
+    """Return one report of several files: counts are added up, places name their file."""
+    if len(reports) == 1:
+        return reports[0]
+
+    def joined(name: str) -> Findings:
+        findings = [getattr(report, name) for report in reports]
+        places = [(line, f"{r.path.name}: {what}") for r in reports for line, what in getattr(r, name).first]
+        return Findings(count=sum(f.count for f in findings), first=tuple(places[:KEPT]))
+
+    ignored: Counter[str] = Counter()
+    for report in reports:
+        ignored.update(report.ignored)
+    return TapeReport(
+        path=Path(" + ".join(str(report.path) for report in reports)),
+        lines=sum(report.lines for report in reports),
+        quotes=sum(report.quotes for report in reports),
+        trades=sum(report.trades for report in reports),
+        ignored=dict(ignored),
+        **{name: joined(name) for name in ("bad_lines", "crossed_quotes", "backwards", "gaps", "lost")},
+        notes=tuple(dict.fromkeys(f"{report.path.name}: {note}" for report in reports for note in report.notes)),
+    )

@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-_WHOLE = 2.0**53  # up to here a float64 holds every whole number
+# Values are looked at up to this many steps: rounding is then below a hundredth of a step.
+_LARGEST = 2.0**43
 # The nearest doubles are 1 / 2^53 apart in relative terms. Of numbers on no grid, one below 2^33 would pass for a
 # multiple of a decimal step by chance in one case of a million.
 _CREDIBLE = 2.0**33
@@ -43,9 +45,19 @@ class Steps:
     def in_units_of(self, coins: float) -> "Steps":
         """Return the steps of prices per `coins` coins and of sizes in units of so many; exact for decimals."""
         unit = Decimal(repr(float(coins)))
-        price = None if self.price is None else float(Decimal(repr(self.price)) * unit)
-        size = None if self.size is None else float(Decimal(repr(self.size)) / unit)
+        price = None if self.price is None else float(Decimal(repr(float(self.price))) * unit)
+        size = None if self.size is None else float(Decimal(repr(float(self.size))) / unit)
         return Steps(price=price, size=size)
+
+
+def rescaled(
+    values: NDArray[np.float64], factor: float, *, step: float | None, new_step: float | None
+) -> NDArray[np.float64]:
+    """Return values times a factor; values on a grid as the nearest float64 of the decimals of the new grid."""
+    if step is None or new_step is None:
+        return values * factor
+    exact = Fraction(repr(float(new_step)))
+    return np.rint(values / step) * exact.numerator / exact.denominator
 
 
 class Grid:
@@ -77,7 +89,7 @@ class Grid:
     def _divide(self, values: NDArray[np.float64]) -> None:
         """Refine the decimals and the divisor until they explain the values."""
         decimals, largest = self._decimals or 0, float(values.max())
-        while decimals <= _MOST_DECIMALS and largest * 10.0**decimals < _WHOLE:
+        while decimals <= _MOST_DECIMALS and largest * 10.0**decimals < _LARGEST:
             scaled = values * 10.0**decimals
             whole = np.rint(scaled)
             if (np.abs(scaled - whole) <= _ROUNDING * scaled).all():
@@ -91,7 +103,7 @@ class Grid:
     def _refine(self, whole: NDArray[np.int64]) -> None:
         if self._divisor == 1:
             return
-        if 0 < self._divisor < _WHOLE:
+        if 0 < self._divisor < 2**63:
             whole = whole[whole % self._divisor != 0]
         self._divisor = math.gcd(self._divisor, int(np.gcd.reduce(whole)))
 

@@ -102,10 +102,10 @@ def test_event_times_in_microseconds_and_milliseconds_mean_the_same(wire, tmp_pa
 
 def test_the_stream_of_all_symbols_and_lists_of_tickers_are_understood(wire, tmp_path):
     quote = wire.quote().replace(b"btcusdt@bookTicker", b"!bookTicker")
-    lines = [quote, wire.stream("!miniTicker@arr", []), wire.stream("btcusdt@aggTrade", {"e": "aggTrade"})]
+    lines = [quote, wire.stream("!miniTicker@arr", []), wire.stream("btcusdt@kline_1m", {"e": "kline"})]
     report = read_tape(wire.write(tmp_path / "x", lines)).report
     assert report.quotes == 1
-    assert report.ignored == {"miniTicker@arr": 1, "aggTrade": 1}
+    assert report.ignored == {"miniTicker@arr": 1, "kline_1m": 1}
 
 
 @pytest.mark.parametrize(
