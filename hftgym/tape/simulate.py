@@ -43,7 +43,8 @@ def simulate_tape(params: EnvParams, *, ticks: int, seed: int, price_step: float
         ticks: Ticks of `params.tick_s` seconds, at least 1; the tape has one quote more.
         seed: Seed of the market, 0 to 2^64 - 1.
         price_step: Price grid in quote currency; None leaves prices as they are. Best prices are rounded away from the
-            mid and trades to the nearest price that their order still reached, never inside the spread.
+            mid, and trades to the last price that their order reached; where it does not come as far as the rounded best
+            price, it leaves no trade. So a quote on the grid is reached with the probability above.
 
     Raises:
         ValueError: An argument is outside its range, or the price could leave that of float64 within so many ticks.
@@ -59,10 +60,9 @@ def simulate_tape(params: EnvParams, *, ticks: int, seed: int, price_step: float
     at_ns = time_ns[tick] + 1 + (rng.random(len(tick)) * inside).astype(np.int64)
     if price_step is not None:
         bid, ask = _on_grid(np.floor(bid / price_step), price_step), _on_grid(np.ceil(ask / price_step), price_step)
-        # A seller's order went down to `price`: the last grid price above it; a buyer's the other way round.
-        reached = _on_grid(np.where(taker < 0, np.ceil(price / price_step), np.floor(price / price_step)), price_step)
-        price = np.where(taker < 0, np.minimum(reached, bid[tick]), np.maximum(reached, ask[tick]))
-    order = np.argsort(at_ns, kind="stable")
+        price = _on_grid(np.where(taker < 0, np.ceil(price / price_step), np.floor(price / price_step)), price_step)
+    came = np.where(taker < 0, price <= bid[tick], price >= ask[tick])
+    order = np.flatnonzero(came)[np.argsort(at_ns[came], kind="stable")]
     shown = np.full(ticks + 1, params.level_depth or 2.0 * params.inventory_limit)
     return Tape(
         venue="simulated",

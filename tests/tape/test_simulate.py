@@ -100,20 +100,20 @@ def test_sizes_are_those_of_the_market():
 
 
 @pytest.mark.parametrize("step", [0.01, 0.25])
-def test_prices_lie_on_the_grid_and_no_trade_inside_the_spread(step):
+def test_on_a_price_grid_orders_trade_at_the_last_price_that_they_reached(step):
     fine = simulate_tape(EnvParams(), ticks=500, seed=3)
     tape = simulate_tape(EnvParams(), ticks=500, seed=3, price_step=step)
     for price in (tape.quotes.bid, tape.quotes.ask, tape.trades.price):
         assert np.array_equal(price, np.round(np.round(price / step) * step, 2))
     assert (tape.quotes.ask > tape.quotes.bid).all()
     assert ((tape.quotes.bid <= fine.quotes.bid) & (tape.quotes.bid > fine.quotes.bid - step)).all()
-    tick, sold = tick_of(tape), tape.trades.taker_side < 0
-    assert (tape.trades.price <= tape.quotes.bid[tick])[sold].all()
-    assert (tape.trades.price >= tape.quotes.ask[tick])[~sold].all()
-    # An order still reached the price that its trade has, unless the touch itself lies further out.
-    beyond = np.where(sold, tape.trades.price < fine.trades.price, tape.trades.price > fine.trades.price)
-    touch = np.where(sold, tape.quotes.bid[tick], tape.quotes.ask[tick])
-    assert (tape.trades.price[beyond] == touch[beyond]).all()
+    for side, touch in ((-1, tape.quotes.bid), (1, tape.quotes.ask)):
+        ticks = tick_of(fine)[fine.trades.taker_side == side]
+        reached = side * fine.trades.price[fine.trades.taker_side == side]
+        came = reached >= side * touch[ticks]
+        found = side * tape.trades.price[tape.trades.taker_side == side]
+        assert came.sum() == len(found)
+        np.testing.assert_allclose(found, np.floor(reached[came] / step + 1e-9) * step, rtol=1e-12)
 
 
 def test_the_seed_decides_everything():
