@@ -13,7 +13,8 @@ import numpy as np
 from agents.retraining.verdict import FEWEST_TICKS, check_ticks
 from hftgym import PRESETS, EnvParams
 from hftgym.tape import Tape, TapeError, read_tape
-from hftgym.tape.measure import measured_params, tick_times
+from hftgym.tape.calibration import calibrate
+from hftgym.tape.measure import tick_times
 
 # Share of a tape, its end, that nothing is measured on: the candidates are compared there.
 HELD_OUT_SHARE = 0.3
@@ -43,8 +44,9 @@ def load_market(given: str, *, tape: Path | None = None, base: EnvParams) -> Mar
 
     Args:
         given: Name of a preset, path of a .json or .toml file of EnvParams, or empty for `base`.
-        tape: Recorded ticks: price, spread and volatility are measured on their first 70 %, the rest is held out. The
-            order flow (A, kappa), fees, limits and horizon stay those of `given`: nothing measures them yet.
+        tape: Recorded ticks: price, spread, volatility and order flow are measured on their first 70 %, the rest is
+            held out. Fees, limits, horizon and mean reversion stay those of `given`, and so does the order flow where
+            there are too few trades to measure it.
         base: Where nothing else is said.
 
     Raises:
@@ -61,13 +63,13 @@ def load_market(given: str, *, tape: Path | None = None, base: EnvParams) -> Mar
         # Where quotes are missing, a part may be shorter than its share.
         for part, name in ((measured_on, "measured"), (held_out, "held-out")):
             check_ticks(part, tick_s=TICK_S, name=name)
-        measured = measured_params(measured_on, tick_s=TICK_S, base=params)
+        measured = calibrate(measured_on, tick_s=TICK_S, base=params)
     except (TapeError, ValueError, OSError) as error:
         raise ValueError(f"--tape {tape}: {error}") from error
     return Market(
-        params=dataclasses.replace(measured, horizon=params.horizon),
-        source=f"price, spread and volatility from the first {measured_on.duration_s:.0f} s of {tape.name}, the order "
-        f"flow of {source}",
+        params=dataclasses.replace(measured, horizon=params.horizon, mean_reversion=params.mean_reversion),
+        source=f"price, spread and order flow from the first {measured_on.duration_s:.0f} s of {tape.name}, the rest "
+        f"of {source}",
         held_out=held_out,
     )
 

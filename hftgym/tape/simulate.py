@@ -43,8 +43,8 @@ def simulate_tape(params: EnvParams, *, ticks: int, seed: int, price_step: float
         ticks: Ticks of `params.tick_s` seconds, at least 1; the tape has one quote more.
         seed: Seed of the market, 0 to 2^64 - 1.
         price_step: Price grid in quote currency; None leaves prices as they are. Best prices are rounded away from the
-            mid, and trades to the last price that their order reached; where it does not come as far as the rounded best
-            price, it leaves no trade. So a quote on the grid is reached with the probability above.
+            mid, and trades to the last price that their order reached; one that does not come as far as the rounded
+            best price leaves no trade. So a quote on the grid is reached with the probability above.
 
     Raises:
         ValueError: An argument is outside its range, or the price could leave that of float64 within so many ticks.
