@@ -1,9 +1,7 @@
 """The market of a retraining: a preset, a file of parameters, or what can be measured on recorded ticks."""
 
 import dataclasses
-import json
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from agents.retraining.verdict import FEWEST_TICKS, check_ticks
-from hftgym import PRESETS, EnvParams
+from hftgym import EnvParams
+from hftgym.presets import named_market
 from hftgym.tape import Tape, TapeError, read_tape
 from hftgym.tape.calibration import calibrate
 from hftgym.tape.measure import tick_times
@@ -53,7 +52,7 @@ def load_market(given: str, *, tape: Path | None = None, base: EnvParams) -> Mar
         ValueError: There is no such preset, or a file cannot be read, or does not hold a market, or the
             tape is too short to measure on it and to compare on its end.
     """
-    params, source = (base, "the configuration's market") if not given else (_named(given), given)
+    params, source = (base, "the configuration's market") if not given else (named_market(given), given)
     if tape is None:
         return Market(params=params, source=source)
     try:
@@ -98,20 +97,3 @@ def _between(rows: Any, start_ns: int | None, stop_ns: int | None) -> Any:
     stop = len(received) if stop_ns is None else int(np.searchsorted(received, stop_ns))
     columns = {field.name: getattr(rows, field.name)[start:stop] for field in dataclasses.fields(rows)}
     return type(rows)(**columns)
-
-
-def _named(given: str) -> EnvParams:
-    if given in PRESETS:
-        return PRESETS[given]
-    path = Path(given)
-    if path.suffix not in (".json", ".toml"):
-        raise ValueError(f"--market must be one of {', '.join(PRESETS)}, or a .json or .toml file, got {given!r}")
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError(f"expected an object of EnvParams' fields, got {type(values).__name__}")
-        return EnvParams.from_dict(values)
-    except (OSError, ValueError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ValueError(f"--market {given}: {reason}") from error

@@ -34,10 +34,10 @@ class Calibration:
             volatility's square: nothing in EnvParams stands for it), `spread` (the median), `arrival_intensity`,
             `fill_decay`, `mean_reversion`. NaN where there is too little to tell.
         statistics: By name, plain descriptions: `spread_mean`, `spread_q05` to `spread_q95` (relative, sampled at the
-            ticks), `return_autocorrelation` (lag 1), `return_kurtosis`, `orders` per tick and side, `orders_dispersion`
-            (their variance over their mean, 1 for Poisson), `orders_share` (of the ticks and sides with an order, which
-            Poisson has at 1 - exp(-orders)), `order_size` (mean), `order_size_median`, `shown_size` (median at the best
-            prices).
+            ticks), `return_autocorrelation` (lag 1), `return_kurtosis`, `still_share` (of the ticks in which the mid
+            does not move), `orders` per tick and side, `orders_dispersion` (their variance over their mean, 1 for
+            Poisson), `orders_share` (of the ticks and sides with an order, which Poisson has at 1 - exp(-orders)),
+            `order_size` (mean), `order_size_median`, `shown_size` (median at the best prices).
         price_step: The price grid in quote currency, None for none.
         size_step: The grid of sizes in units, None for none.
         ticks: Ticks of the tape.
@@ -176,7 +176,7 @@ def _flow(
     grid = price_step / unit[0] if price_step is not None and len(orders) else 0.0
     beyond, furthest = orders.beyond / unit, max(base.offset_high - 1.0, 1.0)
     if grid > 0:
-        beyond, furthest = grid * np.rint(beyond / grid), grid * max(1.0, math.floor(furthest / grid + 1e-9))
+        beyond, furthest = grid * np.rint(beyond / grid), grid * max(1, round(furthest / grid))
     ended = int((beyond < furthest).sum())
     passed = int((beyond > max(grid / 2, 1e-9)).sum())
     if min(ended, passed) < _FEWEST_ORDERS:
@@ -188,7 +188,7 @@ def _flow(
     warnings, chance = (), 4 * math.sqrt(expected * (1 - expected) / len(orders))
     if swept > max(1.25 * expected, expected + chance):
         warnings = (
-            f"the exponential law is fitted up to {furthest + 1:g} half-spreads from the mid and fails beyond: "
+            f"the exponential law is fitted up to {furthest + 1:.3g} half-spreads from the mid and fails beyond: "
             f"{swept:.1%} of the orders go further, {expected:.1%} by the law",
         )
     law = {"fill_model": "poisson", "excitation": 0.0, "excitation_decay": 0.0}
@@ -207,6 +207,7 @@ def _price_statistics(mid: np.ndarray, spreads: np.ndarray, tape: Tape) -> dict[
         **{f"spread_q{100 * q:02.0f}": float(np.quantile(spreads, q)) for q in _QUANTILES},
         "return_autocorrelation": float(np.mean(moves[1:] * moves[:-1])) / square,
         "return_kurtosis": float(np.mean(moves**4)) / square**2,
+        "still_share": float(np.mean(moves == 0)),
         "shown_size": float(np.median(np.concatenate([tape.quotes.bid_size, tape.quotes.ask_size]))),
     }
 
