@@ -143,7 +143,7 @@ def _moves(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: The
 
 
 def _spreads(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: Theme) -> None:
-    edges = np.array([0.5, 1.5, 2.5, 3.5, 4.5, 9.5, 19.5, 49.5, 99.5, 499.5, 1e9])
+    edges = np.array([0.5, 1.5, 2.5, 3.5, 4.5, 9.5, 19.5, 49.5, 99.5, 1e9])
     centers = np.arange(len(edges) - 1)
     for name, tape in tapes.items():
         bid, ask = quotes_at(tape, tick_times(tape, found.params.tick_s))
@@ -153,7 +153,7 @@ def _spreads(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: T
         axes.bar(x, share, width=0.4, color=_color(name, theme), linewidth=0)
     axes.set_yscale("log")
     axes.set_ylim(0.5 / found.ticks, 1.5)
-    axes.set_xticks(centers, ["1", "2", "3", "4", "5+", "10+", "20+", "50+", "100+", "500+"], fontsize=8)
+    axes.set_xticks(centers, ["1", "2", "3", "4", "5+", "10+", "20+", "50+", "100+"])
     _plain(axes, "y", percent=True)
 
 

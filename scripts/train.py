@@ -77,9 +77,8 @@ def main() -> int:
     folder = launch.runs / launch.name
     own = (folder / f"seed_{launch.seeds[0]}" if launch.seeds else folder) / "config.toml"
     try:
-        resumed = launch.resume and own.exists()
-        defaults = PPOConfig.from_toml(own if resumed else launch.config)
-        if launch.market and not resumed:
+        defaults = PPOConfig.from_toml(own if launch.resume and own.exists() else launch.config)
+        if launch.market:
             defaults = replace(defaults, params=named_market(launch.market))
         everything = Arguments[type(defaults)]
         arguments = tyro.cli(everything, default=Arguments(launch=launch, ppo=defaults), description=__doc__)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ FEWEST_TICKS = 4
 
 _FEWEST_ORDERS = 20  # that go past the best price, and that end before distances do: for A and kappa
 _QUANTILES = (0.05, 0.25, 0.75, 0.95)
+# From here on a market is no longer like the simulated one, whose numbers are 3 and 1 but for chance.
+_HEAVY_TAILS, _CLUSTERED = 6.0, 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,15 +110,16 @@ def estimate(tape: Tape, *, tick_s: float = 0.1, base: EnvParams | None = None) 
         # Enough to hold the limit twice over: cash is no constraint in the simulator either.
         "initial_cash": max(base.initial_cash, 2 * base.inventory_limit * float(mid[0])),
     }
+    statistics = _price_statistics(mid, spreads, tape) | _order_statistics(orders, tick, ticks)
     return Calibration(
         params=EnvParams.from_dict(base.to_dict() | values | price.values | flow.values),
         estimates={"spread": spread, **price.estimates, **flow.estimates},
-        statistics=_price_statistics(mid, spreads, tape) | _order_statistics(orders, tick, ticks),
+        statistics=statistics,
         price_step=tape.price_step,
         size_step=tape.size_step,
         ticks=ticks,
         orders=len(orders),
-        warnings=(*price.warnings, *flow.warnings),
+        warnings=(*price.warnings, *flow.warnings, *_misfits(statistics)),
     )
 
 
@@ -224,3 +227,18 @@ def _order_statistics(orders: MarketOrders, tick: np.ndarray, ticks: int) -> dic
         "order_size": float(orders.size.mean()),
         "order_size_median": float(np.median(orders.size)),
     }
+
+
+def _misfits(statistics: Mapping[str, float]) -> Iterator[str]:
+    """Say where the recorded market is not like any that price and order flow alone can simulate."""
+    if statistics["return_kurtosis"] > _HEAVY_TAILS:
+        yield (
+            f"the price stands still in {statistics['still_share']:.0%} of the ticks and jumps in others: kurtosis of "
+            f"its moves {statistics['return_kurtosis']:.0f}, and 3 in the simulated market"
+        )
+    if statistics.get("orders_dispersion", 1.0) > _CLUSTERED:
+        law = 1.0 - math.exp(-statistics["orders"])
+        yield (
+            f"orders come in clusters: {statistics['orders_share']:.0%} of the ticks and sides have one, and {law:.0%} "
+            "by the law of as many"
+        )

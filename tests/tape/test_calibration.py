@@ -195,6 +195,8 @@ def test_orders_that_come_in_clusters_widen_the_error():
         assert often.estimates[name].error == pytest.approx(factor * once.estimates[name].error, rel=1e-6)
     assert often.statistics["orders_dispersion"] == pytest.approx(4 * once.statistics["orders_dispersion"], rel=1e-6)
     assert once.statistics["orders_dispersion"] == pytest.approx(1, abs=0.05)
+    assert not once.warnings
+    assert "46% of the ticks and sides have one, and 92% by the law" in often.warnings[0]
 
 
 def test_sweeps_through_the_book_do_not_decide_the_decay_near_the_mid():
@@ -274,7 +276,7 @@ def test_real_captures(data_file, name, step, lot, orders, fees):
     assert all(e.error < 0.3 * e.value for n, e in found.estimates.items() if n not in ("noise", "mean_reversion"))
     assert params.mean_reversion == 0
     assert (params.maker_fee_bps, params.taker_fee_bps) == fees
-    assert "fails beyond" in found.warnings[0]
+    assert [said.split()[1] for said in found.warnings] == ["exponential", "price", "come"]
     env = MarketMakingEnv(params=EnvParams.from_json(params.to_json()))
     observation, _ = env.reset(seed=0)
     assert env.observation_space.contains(observation)
