@@ -10,7 +10,7 @@ import pytest
 from hftgym.envs import MarketMakingEnv
 from hftgym.params import EnvParams
 from hftgym.presets import PRESETS
-from hftgym.tape import calibrate, estimate, read_tape
+from hftgym.tape import Trades, calibrate, estimate, read_tape
 from hftgym.tape.calibration import Calibration
 from hftgym.tape.estimators import UNIT_ROOT, mean_reversion, volatility
 from hftgym.tape.flow import market_orders
@@ -121,6 +121,16 @@ def test_a_random_walk_is_hardly_ever_taken_for_one_that_comes_back(noise):
     assert np.mean([mean_reversion(walk).ratio < UNIT_ROOT for walk in walks]) <= 0.02
 
 
+def test_the_pull_is_found_without_bias_on_short_tapes():
+    """Regressions find too much of a pull by (4 - 3 rate) / n, here 0.0128."""
+    rng, rate = np.random.default_rng(5), 0.05
+    mid = np.zeros((300, 301))
+    for k in range(300):
+        mid[:, k + 1] = (1 - rate) * mid[:, k] + rng.standard_normal(300)
+    found = [mean_reversion(100 + path).rate.value for path in mid]
+    assert abs(np.mean(found) - rate) < 4 * np.std(found) / np.sqrt(300) < 0.007
+
+
 def test_noise_of_the_recorded_price_is_told_from_volatility():
     params = EnvParams(microstructure_noise=0.0)
     tape = with_noise(simulate_tape(params, ticks=8_000, seed=6), 0.002)
@@ -160,6 +170,25 @@ def test_trades_of_one_sweep_are_one_order():
     assert np.array_equal(whole.time_ns, swept.time_ns)
     assert np.array_equal(whole.beyond, swept.beyond)
     np.testing.assert_allclose(swept.size, 3 * whole.size)
+
+
+def test_two_takers_at_the_same_time_are_two_orders_and_a_tick_s_own_time_ends_the_tick_before():
+    tape = simulate_tape(EnvParams(arrival_intensity=0.0), ticks=4, seed=0)
+    first, last = tape.quotes.local_ns[[0, -1]]
+    at = np.array([first, first + 1, first + 1, last, last + 1])
+    columns = {
+        "exchange_ns": at,
+        "local_ns": at,
+        "price": np.full(5, 100.0),
+        "size": np.ones(5),
+        "taker_side": np.array([1, 1, -1, 1, 1], dtype=np.int8),
+    }
+    traded = dataclasses.replace(tape, trades=Trades(**columns))
+    assert market_orders(traded).side.tolist() == [1, -1, 1, 1]  # the first came before the first quote
+    found = measure(traded)
+    assert found.orders == 3
+    assert found.statistics["orders"] == 3 / 8
+    assert found.statistics["orders_share"] == 3 / 8
 
 
 def test_a_quote_that_arrives_before_the_trades_that_made_it_does_not_matter():
@@ -226,6 +255,9 @@ def test_what_is_not_measured_is_the_base_s_or_the_venue_s():
     found = calibrate(tape, tick_s=0.01, base=base)
     for name in ("maker_fee_bps", "jump_probability", "order_latency", "window", "inventory_limit", "trade_through"):
         assert getattr(found, name) == getattr(base, name)
+    excited = EnvParams(fill_model="linear", excitation=0.5, excitation_decay=0.5)
+    law = calibrate(tape, tick_s=0.01, base=excited)
+    assert (law.fill_model, law.excitation, law.excitation_decay) == ("poisson", 0.0, 0.0)
     venue = calibrate(dataclasses.replace(tape, venue="binance-usdm", symbol="X"), tick_s=0.01)
     assert (venue.maker_fee_bps, venue.taker_fee_bps, venue.trade_through, venue.symbol) == (2.0, 5.0, True, "X")
     assert (venue.horizon, venue.tick_s) == (300, 0.01)
