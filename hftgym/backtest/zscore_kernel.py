@@ -20,7 +20,6 @@ from hftgym.market.compile import formula, kernel
 
 # Strips abreast. Fewer are unrolled by LLVM instead of vectorised; more leave the cache.
 LANES = 32
-_WIDTH = LANES + 8  # of a row of prices: the strips and the one before them, full cache lines
 # Prices whose squares neither overflow nor lose digits, whatever they are multiplied by here.
 LOWEST, HIGHEST = 1e-100, 1e100
 
@@ -46,6 +45,18 @@ class Paths(NamedTuple):
     inventory: np.ndarray
     cash: np.ndarray
     equity: np.ndarray
+
+
+@formula
+def row_width(lanes):
+    """Return the length of a row: the prices of the strip before and of the strips, and three fields."""
+    return 4 * lanes + 8
+
+
+@formula
+def field(lanes, index):
+    """Return where in a row a field begins."""
+    return (1 + index) * lanes + 8
 
 
 @formula
@@ -81,112 +92,108 @@ def count_bad(prices):
 
 
 @formula
-def turn(span, window, lanes, col):
+def turn(span, window, lanes, rows):
     """Lay `lanes` + 1 strips side by side; the first one comes before the strips that are to be played."""
+    width = row_width(lanes)
     for j in range(window):
-        row = col[j * _WIDTH : (j + 1) * _WIDTH]
+        row = rows[j * width : (j + 1) * width]
         for k in range(lanes + 1):
             row[k] = span[k * window + j]
 
 
 @formula
-def sum_before(window, lanes, col, lane, tail, tail2):
-    """Fill row j of `tail` with the sums over the rows after j of the strip before, from this strip's first price."""
-    anchor, total, total2 = lane[0, :lanes], lane[1, :lanes], lane[2, :lanes]
+def sum_before(window, lanes, rows, lane):
+    """Fill the first two fields of row j with sums over the rows after j of the strip before."""
+    width = row_width(lanes)
+    one, two = field(lanes, 0), field(lanes, 1)
     for k in range(lanes):
-        anchor[k] = col[1 + k]
-        total[k] = 0.0
-        total2[k] = 0.0
+        lane[k] = rows[1 + k]  # the anchor
+        lane[lanes + k] = 0.0
+        lane[2 * lanes + k] = 0.0
     for i in range(window):
         j = window - 1 - i
-        row = col[j * _WIDTH : (j + 1) * _WIDTH]
-        out, out2 = tail[j * lanes : (j + 1) * lanes], tail2[j * lanes : (j + 1) * lanes]
+        row = rows[j * width : (j + 1) * width]
         for k in range(lanes):
-            out[k] = total[k]
-            out2[k] = total2[k]
-            x = row[k] - anchor[k]
-            total[k] += x
-            total2[k] += x * x
+            total, total2 = lane[lanes + k], lane[2 * lanes + k]
+            row[one + k] = total
+            row[two + k] = total2
+            x = row[k] - lane[k]
+            lane[lanes + k] = total + x
+            lane[2 * lanes + k] = total2 + x * x
 
 
 @formula
-def score(window, lanes, col, lane, tail, tail2, z):
-    """Fill `z` with the z-scores: window sums from the strip's own prices and `tail`."""
-    anchor, total, total2 = lane[0, :lanes], lane[1, :lanes], lane[2, :lanes]
-    size = float(window)
-    for k in range(lanes):
-        total[k] = 0.0
-        total2[k] = 0.0
-    for j in range(window):
-        row = col[j * _WIDTH + 1 : (j + 1) * _WIDTH]
-        before, before2 = tail[j * lanes : (j + 1) * lanes], tail2[j * lanes : (j + 1) * lanes]
-        out = z[j * lanes : (j + 1) * lanes]
-        for k in range(lanes):
-            x = row[k] - anchor[k]
-            own = total[k] + x
-            own2 = total2[k] + x * x
-            total[k] = own
-            total2[k] = own2
-            both = own + before[k]
-            variance = size * (own2 + before2[k]) - both * both  # times window^2
-            out[k] = (size * x - both) / math.sqrt(variance) if variance > 0.0 else 0.0
+def ask_for(rule, lanes, rows, lane):
+    """Turn the first two fields of the rows into z-scores and the units that the rule asks for.
 
-
-@formula
-def ask_for(rule, lanes, lane, z, units):
-    """Fill `units` with what the rule asks for, and find what each strip makes of any inventory."""
-    shift, low, high = lane[1, :lanes], lane[2, :lanes], lane[3, :lanes]
+    The lanes from 3 on become what each strip makes of any inventory: shift, low, high.
+    """
+    width = row_width(lanes)
+    one, two = field(lanes, 0), field(lanes, 1)
+    size = float(rule.window)
     for k in range(lanes):
-        shift[k] = 0.0
-        low[k] = -rule.limit
-        high[k] = rule.limit
+        lane[lanes + k] = 0.0
+        lane[2 * lanes + k] = 0.0
+        lane[3 * lanes + k] = 0.0
+        lane[4 * lanes + k] = -rule.limit
+        lane[5 * lanes + k] = rule.limit
     for j in range(rule.window):
-        score, out = z[j * lanes : (j + 1) * lanes], units[j * lanes : (j + 1) * lanes]
+        row = rows[j * width : (j + 1) * width]
         for k in range(lanes):
-            step = wanted(score[k], rule.entry, rule.per_deviation)
-            out[k] = step
-            shift[k] += step
-            low[k] = limited(low[k] + step, -rule.limit, rule.limit)
-            high[k] = limited(high[k] + step, -rule.limit, rule.limit)
+            x = row[1 + k] - lane[k]
+            own = lane[lanes + k] + x
+            own2 = lane[2 * lanes + k] + x * x
+            lane[lanes + k] = own
+            lane[2 * lanes + k] = own2
+            both = own + row[one + k]
+            variance = size * (own2 + row[two + k]) - both * both  # times window^2
+            score = (size * x - both) / math.sqrt(variance) if variance > 0.0 else 0.0
+            step = wanted(score, rule.entry, rule.per_deviation)
+            row[one + k] = score
+            row[two + k] = step
+            lane[3 * lanes + k] += step
+            lane[4 * lanes + k] = limited(lane[4 * lanes + k] + step, -rule.limit, rule.limit)
+            lane[5 * lanes + k] = limited(lane[5 * lanes + k] + step, -rule.limit, rule.limit)
 
 
 @formula
-def fill(rule, lanes, col, lane, held, units, gains):
-    """Play the strips from the inventory `held`: turn `units` into inventories, and fill `gains` with sums of cash."""
-    shift, low, high = lane[1, :lanes], lane[2, :lanes], lane[3, :lanes]
-    now, gained = lane[4, :lanes], lane[5, :lanes]
+def fill(rule, lanes, rows, lane, held):
+    """Play the strips from the inventory `held`: turn units into inventories, and fill the third field with cash."""
+    width = row_width(lanes)
+    two, three = field(lanes, 1), field(lanes, 2)
     for k in range(lanes):
-        now[k] = held
-        held = limited(held + shift[k], low[k], high[k])
-        gained[k] = 0.0
+        lane[lanes + k] = held
+        held = limited(held + lane[3 * lanes + k], lane[4 * lanes + k], lane[5 * lanes + k])
+        lane[2 * lanes + k] = 0.0
     for j in range(rule.window):
-        row = col[j * _WIDTH + 1 : (j + 1) * _WIDTH]
-        step, sums = units[j * lanes : (j + 1) * lanes], gains[j * lanes : (j + 1) * lanes]
+        row = rows[j * width : (j + 1) * width]
         for k in range(lanes):
-            after = limited(now[k] + step[k], -rule.limit, rule.limit)
-            total = gained[k] - paid(after - now[k], row[k], rule)
-            now[k] = after
-            gained[k] = total
-            step[k] = after
-            sums[k] = total
+            now = lane[lanes + k]
+            after = limited(now + row[two + k], -rule.limit, rule.limit)
+            gained = lane[2 * lanes + k] - paid(after - now, row[1 + k], rule)
+            lane[lanes + k] = after
+            lane[2 * lanes + k] = gained
+            row[two + k] = after
+            row[three + k] = gained
+    return held
 
 
 @formula
 def add_up(lanes, lane, cash):
     """Turn what the strips gained into the cash before each of them, and return the cash after all."""
-    gained = lane[5, :lanes]
     for k in range(lanes):
         before = cash
-        cash = cash + gained[k]
-        gained[k] = before
+        cash = cash + lane[2 * lanes + k]
+        lane[2 * lanes + k] = before
     return cash
 
 
 @formula
-def straighten(window, lanes, rows, start, out):
-    """Write rows in the order of time, each strip plus its own `start`."""
+def straighten(window, lanes, rows, at, start, out):
+    """Write field `at` of the rows in the order of time, each strip plus its own `start`."""
+    width = row_width(lanes)
     for j in range(window):
-        row = rows[j * lanes : (j + 1) * lanes]
+        row = rows[j * width + field(lanes, at) : (j + 1) * width]
         for k in range(lanes):
             out[k * window + j] = start[k] + row[k]
 
@@ -238,9 +245,8 @@ def play(prices, rule, wide, out):
     lanes = LANES if wide is not None else 1
     n, window = len(prices), rule.window
     count = lanes * window
-    lane = np.zeros((7, LANES))
-    col, edge = np.empty(window * _WIDTH), np.empty(count + window)
-    tail, tail2, z = np.empty(count), np.empty(count), np.empty(count)
+    lane, rows = np.zeros(7 * lanes), np.empty(window * row_width(lanes))
+    z, inventory, cash, edge = np.empty(count), np.empty(count), np.empty(count), np.empty(count + window)
     held, money = 0.0, rule.cash
     bad = count_bad(prices[: min(window, n)])
     idle(prices, min(window - 1, n), rule, out)
@@ -253,15 +259,13 @@ def play(prices, rule, wide, out):
         else:
             span = prices[before : first + count]
         bad += count_bad(span[window:])
-        turn(span, window, lanes, col)
-        sum_before(window, lanes, col, lane, tail, tail2)
-        score(window, lanes, col, lane, tail, tail2, z)
-        ask_for(rule, lanes, lane, z, tail)
-        fill(rule, lanes, col, lane, held, tail, tail2)
-        held = tail[count - 1]
+        turn(span, window, lanes, rows)
+        sum_before(window, lanes, rows, lane)
+        ask_for(rule, lanes, rows, lane)
+        held = fill(rule, lanes, rows, lane, held)
         money = add_up(lanes, lane, money)
-        straighten(window, lanes, z, lane[6], col)
-        straighten(window, lanes, tail, lane[6], z)
-        straighten(window, lanes, tail2, lane[5], tail)
-        write(prices, first, min(count, n - first), rule, (col, z, tail), out)
+        straighten(window, lanes, rows, 0, lane[6 * lanes :], z)
+        straighten(window, lanes, rows, 1, lane[6 * lanes :], inventory)
+        straighten(window, lanes, rows, 2, lane[2 * lanes :], cash)
+        write(prices, first, min(count, n - first), rule, (z, inventory, cash), out)
     return bad
