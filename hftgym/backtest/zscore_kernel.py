@@ -20,6 +20,7 @@ from hftgym.market.compile import formula, kernel
 
 # Strips abreast. Fewer are unrolled by LLVM instead of vectorised; more leave the cache.
 LANES = 32
+_PIECE = 1_024  # ticks searched for trades at a time
 # Prices whose squares neither overflow nor lose digits, whatever they are multiplied by here.
 LOWEST, HIGHEST = 1e-100, 1e100
 
@@ -269,3 +270,36 @@ def play(prices, rule, wide, out):
         straighten(window, lanes, rows, 2, lane[2 * lanes :], cash)
         write(prices, first, min(count, n - first), rule, (z, inventory, cash), out)
     return bad
+
+
+@kernel
+def count_trades(inventory):
+    """Return how often the inventory (n,) changes."""
+    count = 0
+    before, after = inventory[: len(inventory) - 1], inventory[1:]
+    for i in range(len(after)):
+        count += 1 if before[i] != after[i] else 0
+    return count
+
+
+@kernel
+def list_trades(prices, inventory, rule, columns):
+    """Fill (tick, side, price, size, fee) with the trades behind an inventory path."""
+    tick, side, price, size, fee = columns
+    where = np.empty(_PIECE, np.int64)
+    done = 0
+    for first in range(1, len(inventory), _PIECE):
+        found = 0
+        for i in range(first, min(first + _PIECE, len(inventory))):
+            where[found] = i  # overwritten by the next one if it is none: cheaper than a branch nobody can predict
+            found += 1 if inventory[i] != inventory[i - 1] else 0
+        for j in range(found):
+            i = where[j]
+            traded = inventory[i] - inventory[i - 1]
+            paid_per_unit = prices[i] * (rule.ask if traded > 0 else rule.bid)
+            tick[done + j] = i
+            side[done + j] = 1 if traded > 0 else -1
+            price[done + j] = paid_per_unit
+            size[done + j] = abs(traded)
+            fee[done + j] = abs(traded * paid_per_unit) * rule.fee
+        done += found
