@@ -226,11 +226,20 @@ def idle(prices, count, rule, out):
 
 
 @formula
-def padded(prices, first, span):
-    """Fill `span` with the prices from tick `first` on, and with the nearest price where there is none."""
-    last = len(prices) - 1
-    for i in range(len(span)):
-        span[i] = prices[min(max(first + i, 0), last)]
+def lay(prices, first, window, lanes, edge, rows):
+    """Lay the strips from tick `first` on side by side and return how many of their prices are bad.
+
+    Where there is no price, the nearest one stands: before the first, which is in no window, and after the last.
+    """
+    before, last = first - window, len(prices) - 1
+    if (before >= 0) & (first + lanes * window <= last):
+        span = prices[before : first + lanes * window]
+    else:
+        span = edge
+        for i in range(len(edge)):
+            edge[i] = prices[min(max(before + i, 0), last)]
+    turn(span, window, lanes, rows)
+    return count_bad(span[window:])
 
 
 @kernel
@@ -253,14 +262,7 @@ def play(prices, rule, wide, out):
     idle(prices, min(window - 1, n), rule, out)
     # Strips begin with the first full window, so that a strip's first price is in all of its windows.
     for first in range(window - 1, n, count):
-        before = first - window
-        if (before < 0) | (first + count > n):
-            padded(prices, before, edge)
-            span = edge
-        else:
-            span = prices[before : first + count]
-        bad += count_bad(span[window:])
-        turn(span, window, lanes, rows)
+        bad += lay(prices, first, window, lanes, edge, rows)
         sum_before(window, lanes, rows, lane)
         ask_for(rule, lanes, rows, lane)
         held = fill(rule, lanes, rows, lane, held)
@@ -269,6 +271,25 @@ def play(prices, rule, wide, out):
         straighten(window, lanes, rows, 1, lane[6 * lanes :], inventory)
         straighten(window, lanes, rows, 2, lane[2 * lanes :], cash)
         write(prices, first, min(count, n - first), rule, (z, inventory, cash), out)
+    return bad
+
+
+@kernel
+def fill_scores(prices, rule, wide, zscore):
+    """Fill `zscore` (n,) as `play` does, without the rest, and return how many prices are bad."""
+    lanes = LANES if wide is not None else 1
+    n, window = len(prices), rule.window
+    count = lanes * window
+    lane, rows = np.zeros(7 * lanes), np.empty(window * row_width(lanes))
+    z, edge = np.empty(count), np.empty(count + window)
+    bad = count_bad(prices[: min(window, n)])
+    zscore[: min(window - 1, n)] = 0.0
+    for first in range(window - 1, n, count):
+        bad += lay(prices, first, window, lanes, edge, rows)
+        sum_before(window, lanes, rows, lane)
+        ask_for(rule, lanes, rows, lane)
+        straighten(window, lanes, rows, 0, lane[6 * lanes :], z)
+        zscore[first : min(first + count, n)] = z[: min(count, n - first)]
     return bad
 
 
