@@ -140,7 +140,7 @@ def backtest_zscore(
 
 
 def strips_abreast(ticks: int, window: int) -> int | None:
-    """Return the kernel's `wide`: whether a path is worth playing `LANES` strips at a time. The results are the same."""
+    """Return the kernel's `wide`: whether strips are played `LANES` at a time. The results do not depend on it."""
     return 1 if window <= _LONGEST_WIDE and ticks > window * LANES // 4 else None
 
 

@@ -1,7 +1,7 @@
 """The inner loops of the z-score backtest: windows, orders and account of a path, many strips of it abreast.
 
-A path is cut into strips of `window` ticks. Strips lie side by side in lanes, `[row][lane]`, so that every loop over the
-lanes vectorises, even where one tick depends on the one before:
+A path is cut into strips of `window` ticks. Strips lie side by side in lanes, `[row][field][lane]`, so that every loop
+over the lanes vectorises, even where one tick depends on the one before:
 
 - **windows**: a window that ends in row j of a strip is the strip's own prices up to j and the last ones of the strip
   before it. Both sums are measured from the strip's first price, which is in every one of these windows: no error can

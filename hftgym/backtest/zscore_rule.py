@@ -9,8 +9,8 @@ from hftgym.backtest.zscore_kernel import HIGHEST, LOWEST, Rule
 
 Sizing = Literal["deviation", "unit"]
 
-# A z-score this close to a threshold is at it: an entry must be passed, and int(2 |z|) counts what is reached. Prices on
-# a grid often lie at a threshold exactly (one price of 50 off: |z| = 7), where rounding would decide.
+# A z-score this close to a threshold is at it: an entry must be passed, and int(2 |z|) counts what is reached. Prices
+# on a grid often lie at a threshold exactly (one price of 50 off: |z| = 7), where rounding would decide.
 _AT = 2.0**-40
 _LONGEST_WINDOW = 1_000_000
 _LARGEST_LIMIT = 2**31 - 1  # the inventory is int32
