@@ -13,7 +13,7 @@ from hftgym.backtest.zscore_kernel import LANES, Paths, Rule
 from hftgym.backtest.zscore_rule import Sizing, checked_prices, checked_rule, refuse_bad_prices, whole
 
 # The strips of a longer window do not fit the cache side by side.
-_LONGEST_WIDE = 1_024
+_LONGEST_WIDE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -50,8 +50,8 @@ class Paths(NamedTuple):
 
 @formula
 def row_width(lanes):
-    """Return the length of a row: the prices of the strip before and of the strips, and three fields."""
-    return 4 * lanes + 8
+    """Return the length of a row: the prices of the strip before and of the strips, and two fields."""
+    return 3 * lanes + 8
 
 
 @formula
@@ -159,9 +159,9 @@ def ask_for(rule, lanes, rows, lane):
 
 @formula
 def fill(rule, lanes, rows, lane, held):
-    """Play the strips from the inventory `held`: turn units into inventories, and fill the third field with cash."""
+    """Play the strips from the inventory `held`: turn the units into inventories, and the z-scores into cash gained."""
     width = row_width(lanes)
-    two, three = field(lanes, 1), field(lanes, 2)
+    one, two = field(lanes, 0), field(lanes, 1)
     for k in range(lanes):
         lane[lanes + k] = held
         held = limited(held + lane[3 * lanes + k], lane[4 * lanes + k], lane[5 * lanes + k])
@@ -175,7 +175,7 @@ def fill(rule, lanes, rows, lane, held):
             lane[lanes + k] = after
             lane[2 * lanes + k] = gained
             row[two + k] = after
-            row[three + k] = gained
+            row[one + k] = gained
     return held
 
 
@@ -200,18 +200,29 @@ def straighten(window, lanes, rows, at, start, out):
 
 
 @formula
-def write(prices, first, count, rule, path, out):
-    """Write `count` ticks of the results from tick `first` on; `path` is (z, inventory, cash) in the order of time."""
-    z, held, cash = path
-    zscore, signal, inventory = out.zscore[first:], out.signal[first:], out.inventory[first:]
+def write_scores(z, first, count, rule, out):
+    """Write z-scores and signals of `count` ticks from tick `first` on."""
+    zscore, signal = out.zscore[first:], out.signal[first:]
     for i in range(count):
         zscore[i] = z[i]
         signal[i] = (1 if z[i] < 0.0 else -1) if abs(z[i]) > rule.entry else 0
+
+
+@formula
+def write_inventory(held, first, count, out):
+    """Write inventories."""
+    inventory = out.inventory[first:]
+    for i in range(count):
         inventory[i] = int(held[i])
-    ours, equity, price = out.cash[first:], out.equity[first:], prices[first:]
+
+
+@formula
+def write_account(cash, prices, first, count, out):
+    """Write cash and equity; the inventories are there."""
+    price, inventory, ours, equity = prices[first:], out.inventory[first:], out.cash[first:], out.equity[first:]
     for i in range(count):
         ours[i] = cash[i]
-        equity[i] = cash[i] + held[i] * price[i]
+        equity[i] = cash[i] + inventory[i] * price[i]
 
 
 @formula
@@ -256,7 +267,7 @@ def play(prices, rule, wide, out):
     n, window = len(prices), rule.window
     count = lanes * window
     lane, rows = np.zeros(7 * lanes), np.empty(window * row_width(lanes))
-    z, inventory, cash, edge = np.empty(count), np.empty(count), np.empty(count), np.empty(count + window)
+    column, edge = np.empty(count), np.empty(count + window)
     held, money = 0.0, rule.cash
     bad = count_bad(prices[: min(window, n)])
     idle(prices, min(window - 1, n), rule, out)
@@ -265,12 +276,15 @@ def play(prices, rule, wide, out):
         bad += lay(prices, first, window, lanes, edge, rows)
         sum_before(window, lanes, rows, lane)
         ask_for(rule, lanes, rows, lane)
+        ticks = min(count, n - first)
+        straighten(window, lanes, rows, 0, lane[6 * lanes :], column)
+        write_scores(column, first, ticks, rule, out)
         held = fill(rule, lanes, rows, lane, held)
+        straighten(window, lanes, rows, 1, lane[6 * lanes :], column)
+        write_inventory(column, first, ticks, out)
         money = add_up(lanes, lane, money)
-        straighten(window, lanes, rows, 0, lane[6 * lanes :], z)
-        straighten(window, lanes, rows, 1, lane[6 * lanes :], inventory)
-        straighten(window, lanes, rows, 2, lane[2 * lanes :], cash)
-        write(prices, first, min(count, n - first), rule, (z, inventory, cash), out)
+        straighten(window, lanes, rows, 0, lane[2 * lanes :], column)
+        write_account(column, prices, first, ticks, out)
     return bad
 
 

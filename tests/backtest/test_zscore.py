@@ -1,9 +1,13 @@
 """The z-score backtest is the loop that says what it means, tick for tick, however it is cut, shared or compiled."""
 
+import platform
+import re
+
+import numba
 import numpy as np
 import pytest
 
-from hftgym.backtest import backtest_zscore, zscore_kernel
+from hftgym.backtest import backtest_zscore, zscore_grid_kernel, zscore_kernel
 from hftgym.backtest.zscore_kernel import LANES, Paths
 from hftgym.backtest.zscore_rule import checked_rule
 from hftgym.envs import MarketMakingEnv
@@ -177,3 +181,39 @@ def test_a_path_that_decays_far_has_no_wrong_signal():
     z = np.concatenate([(v[:, -1] - v.mean(axis=1)) / v.std(axis=1) for v in np.array_split(views, 40)])
     assert np.abs(result.zscore[49:] - z).max() < 1e-11
     assert np.array_equal(result.signal[49:], np.where(z > 1.5, -1, np.where(z < -1.5, 1, 0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [1_000, 20_000])
+def test_long_windows_stay_exact(window):
+    """numpy's two passes in long double; the bound is the one that the documentation gives."""
+    prices = gbm(60_000, seed=1)
+    z = backtest_zscore(prices, window=window).zscore
+    for tick in range(window, 60_000, 997):
+        recent = prices[tick + 1 - window : tick + 1].astype(np.longdouble)
+        assert abs(z[tick] - float((recent[-1] - recent.mean()) / recent.std())) < 1e-15 * window
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="counts x86 vector registers")
+@pytest.mark.parametrize("compiled", ["path", "grid"])
+def test_the_kernels_are_vectorised(compiled):
+    """Code from the cache cannot be inspected: compile once more."""
+    prices, rule = gbm(100), checked_rule(**DEFAULT)
+    kernel = zscore_kernel.play if compiled == "path" else zscore_grid_kernel.play_sets
+    fresh = numba.jit(**kernel.targetoptions)(kernel.py_func)
+    if compiled == "path":
+        fresh(prices, rule, 1, Paths(*(np.zeros(100, t) for t in (float, np.int8, np.int32, float, float))))
+    else:
+        sets = np.zeros(zscore_grid_kernel.N_FIELDS * zscore_grid_kernel.SETS)
+        fresh(prices, np.zeros(100), rule, sets)
+    code = "".join(fresh.inspect_asm().values())
+    packed = re.findall(r"v(?:sqrt|div|mul|add|sub)pd\s.*%[yz]mm", code)
+    # Both need every kind of arithmetic on whole vectors; the square root is the path's alone.
+    assert {name for name in ("mul", "add", "sub") if any(f"v{name}pd" in line for line in packed)} == {
+        "mul",
+        "add",
+        "sub",
+    }
+    assert any("vsqrtpd" in line for line in packed) == (compiled == "path")
+    assert not re.findall(r"\b(?:floor|fmod|sqrt|fabs)@", code)
