@@ -96,10 +96,16 @@ def count_bad(prices):
 def turn(span, window, lanes, rows):
     """Lay `lanes` + 1 strips side by side; the first one comes before the strips that are to be played."""
     width = row_width(lanes)
-    for j in range(window):
-        row = rows[j * width : (j + 1) * width]
+    # Eight prices, a line of the cache, at once: strips of 512 ticks lie in the same few places of the cache.
+    for first in range(0, window - 7, 8):
+        block = rows[first * width : (first + 8) * width]
         for k in range(lanes + 1):
-            row[k] = span[k * window + j]
+            own = span[k * window + first : k * window + first + 8]
+            for j in range(8):
+                block[j * width + k] = own[j]
+    for j in range(window // 8 * 8, window):
+        for k in range(lanes + 1):
+            rows[j * width + k] = span[k * window + j]
 
 
 @formula
@@ -191,12 +197,17 @@ def add_up(lanes, lane, cash):
 
 @formula
 def straighten(window, lanes, rows, at, start, out):
-    """Write field `at` of the rows in the order of time, each strip plus its own `start`."""
-    width = row_width(lanes)
-    for j in range(window):
-        row = rows[j * width + field(lanes, at) : (j + 1) * width]
+    """Write field `at` of the rows in the order of time, each strip plus its own `start`; by eights, as in `turn`."""
+    width, place = row_width(lanes), field(lanes, at)
+    for first in range(0, window - 7, 8):
+        block = rows[first * width + place : (first + 8) * width]
         for k in range(lanes):
-            out[k * window + j] = start[k] + row[k]
+            own = out[k * window + first : k * window + first + 8]
+            for j in range(8):
+                own[j] = start[k] + block[j * width + k]
+    for j in range(window // 8 * 8, window):
+        for k in range(lanes):
+            out[k * window + j] = start[k] + rows[j * width + place + k]
 
 
 @formula
@@ -320,21 +331,31 @@ def count_trades(inventory):
 @kernel
 def list_trades(prices, inventory, rule, columns):
     """Fill (tick, side, price, size, fee) with the trades behind an inventory path."""
-    tick, side, price, size, fee = columns
-    where = np.empty(_PIECE, np.int64)
+    where, moved, mid = np.empty(_PIECE, np.int64), np.empty(_PIECE), np.empty(_PIECE)
+    before, after = inventory[: len(inventory) - 1], inventory[1:]
     done = 0
-    for first in range(1, len(inventory), _PIECE):
+    for first in range(0, len(after), _PIECE):
         found = 0
-        for i in range(first, min(first + _PIECE, len(inventory))):
+        for i in range(first, min(first + _PIECE, len(after))):
             where[found] = i  # overwritten by the next one if it is none: cheaper than a branch nobody can predict
-            found += 1 if inventory[i] != inventory[i - 1] else 0
+            found += 1 if after[i] != before[i] else 0
         for j in range(found):
-            i = where[j]
-            traded = inventory[i] - inventory[i - 1]
-            paid_per_unit = prices[i] * (rule.ask if traded > 0 else rule.bid)
-            tick[done + j] = i
-            side[done + j] = 1 if traded > 0 else -1
-            price[done + j] = paid_per_unit
-            size[done + j] = abs(traded)
-            fee[done + j] = abs(traded * paid_per_unit) * rule.fee
+            moved[j] = float(after[where[j]] - before[where[j]])
+            mid[j] = prices[where[j] + 1]
+        _list_piece(rule, where, moved, mid, found, columns, done)
         done += found
+
+
+@formula
+def _list_piece(rule, where, moved, mid, count, columns, done):
+    """Write `count` trades from row `done` on; loops of few arrays, so that they vectorise."""
+    tick, side, price, size, fee = columns
+    tick, side, price, size, fee = tick[done:], side[done:], price[done:], size[done:], fee[done:]
+    for j in range(count):
+        tick[j] = where[j] + 1
+    for j in range(count):
+        side[j] = 1 if moved[j] > 0.0 else -1
+        size[j] = int(abs(moved[j]))
+    for j in range(count):
+        price[j] = mid[j] * (rule.ask if moved[j] > 0.0 else rule.bid)
+        fee[j] = abs(moved[j] * price[j]) * rule.fee

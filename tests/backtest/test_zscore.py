@@ -67,8 +67,8 @@ def test_it_is_the_obvious_loop(n, window, entry, limit, unit, fee_bps):
 def test_prices_on_a_grid_meet_thresholds_exactly(window, entry):
     """On a grid z lies at a threshold again and again; rounding must not decide. One price of 50 off is |z| = 7."""
     rng = np.random.default_rng(window)
-    steps = rng.choice([-1, 0, 1], 500, p=[0.05, 0.9, 0.05])
-    prices = 60_000.1 + 0.25 * np.cumsum(steps)
+    steps = rng.choice([-1, 0, 1], 500, p=[0.02, 0.96, 0.02])
+    prices = 60_000.1 + 0.1 * np.cumsum(steps)  # not representable: sums of them are rounded
     signals, sizes = exact_orders(prices, window, entry)
     result = backtest_zscore(prices, window=window, entry=entry, inventory_limit=1_000_000)
     assert np.array_equal(result.signal, signals)
