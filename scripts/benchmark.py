@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hftgym.report import machine, versions
-from scripts.benchmarks import agents, alpha, environment
+from scripts.benchmarks import agents, alpha, environment, zscore
 from scripts.benchmarks.figure import Figure
 
 PARTS = {
@@ -25,6 +25,7 @@ PARTS = {
     "decision": agents.decision_figures,
     "learning": agents.learning_figures,
     "alpha": alpha.alpha_figures,
+    "zscore": zscore.zscore_figures,
 }
 
 
