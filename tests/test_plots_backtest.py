@@ -11,7 +11,9 @@ from hftgym.tables_backtest import cells, figures, verdict
 from hftgym.theme import DARK, LIGHT
 from tests.backtest.paths import make_fills, play, random_play
 
-THEMES = pytest.mark.parametrize("theme", [DARK, LIGHT], ids=["dark", "light"])
+THEMES = pytest.mark.parametrize(
+    "theme", [pytest.param(DARK, id="dark"), pytest.param(LIGHT, id="light", marks=pytest.mark.slow)]
+)
 
 
 def tick_labels(axes):
@@ -73,6 +75,7 @@ def test_losses_that_lie_close_together_are_not_written_over_each_other():
     assert not overlaps(figure)
 
 
+@pytest.mark.slow
 def test_thousands_of_fills_are_summed_and_none_is_lost():
     record = random_play(3, ticks=5_000, fills=3_000, limit=1e9)
     metrics = measure(record)
@@ -196,6 +199,7 @@ def test_every_figure_has_a_row_and_every_policy_a_column():
     assert not any("nan" in cell for row in rows for cell in row)
 
 
+@pytest.mark.slow
 def test_saving(tmp_path):
     record = failing()
     path = plots.save(plots_backtest.backtest(record, measure(record)), tmp_path / "a.png")
