@@ -1,6 +1,6 @@
 """The single panels that `hftgym.plots` puts together: each draws into axes and returns nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.patheffects as effects
@@ -57,22 +57,47 @@ def inventory(
 
 def parts(axes: Axes, summary: pl.DataFrame, colors: Mapping[str, str], *, theme: Theme) -> None:
     """Draw what J is made of: one stacked bar per policy, gains to the right, and J with its interval on top."""
-    style_axes(axes, theme, unit_x="quote currency per episode")
-    rows = {row["policy"]: row for row in summary.iter_rows(named=True)}
+    signs = [-1.0 if part in ("fees", "penalty") else 1.0 for part in _PARTS]
+    rows = {
+        row["policy"]: (
+            [sign * row[f"{part}_mean"] for part, sign in zip(_PARTS, signs, strict=True)],
+            (row["j_mean"], row["j_low"], row["j_high"]),
+        )
+        for row in summary.iter_rows(named=True)
+    }
+    stacked(axes, {name: rows[name] for name in colors}, colors, theme=theme, unit_x="quote currency per episode")
+
+
+def stacked(
+    axes: Axes,
+    rows: Mapping[str, tuple[Sequence[float], tuple[float, float, float]]],
+    colors: Mapping[str, str],
+    *,
+    theme: Theme,
+    unit_x: str,
+) -> None:
+    """Draw one stacked bar per row, gains to the right and losses to the left, and the sum with its interval on top.
+
+    Args:
+        axes: Where.
+        rows: Name -> parts, in the order of the theme's `parts`, and (sum, low, high).
+        colors: The rows in their order.
+        theme: Look.
+        unit_x: Label of the x axis.
+    """
+    style_axes(axes, theme, unit_x=unit_x)
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     reach: dict[str, tuple[float, float]] = {}
     for place, name in enumerate(colors):
-        row, right, left = rows[name], 0.0, 0.0
-        for part, color in zip(_PARTS, theme.parts, strict=True):
-            width = row[f"{part}_mean"] * (-1.0 if part in ("fees", "penalty") else 1.0)
+        (widths, (mean, low, high)), right, left = rows[name], 0.0, 0.0
+        for width, color in zip(widths, theme.parts, strict=False):
             axes.barh(place, width, left=right if width > 0 else left, height=0.56, color=color, zorder=2)
             right, left = right + max(width, 0.0), left + min(width, 0.0)
-        mean, low, high = row["j_mean"], row["j_low"], row["j_high"]
         outline: Any = [effects.withStroke(linewidth=3.4, foreground=theme.panel)]
         axes.plot([low, high], [place, place], color=theme.ink, linewidth=1.4, zorder=4, path_effects=outline)
         axes.plot(mean, place, "D", color=theme.ink, markersize=5, markeredgecolor=theme.panel, zorder=5)
         axes.text(1.04, place, plus_minus(mean, low, high), transform=beside, color=theme.ink, va="center", **font(9))
-        reach[name] = (min(left, low), max(right, high))
+        reach[name] = (np.fmin(left, low), np.fmax(right, high))
     axes.axvline(0, color=theme.muted, linewidth=0.9, zorder=3)
     _rows(axes, colors, theme)
     low, high, outside = framed(reach)

@@ -51,7 +51,7 @@ def comparison(
         if name not in paths or not len(paths[name].pnl):
             raise ValueError(f"paths must hold at least one episode of policy {name!r}")
     colors = policy_colors(names, theme=theme)
-    figure = _canvas(12.0, 9.0, theme)
+    figure = canvas(12.0, 9.0, theme)
     # Left panels start at the heading's edge with their titles, right ones at 0.52.
     top, bottom, height, wide = 0.525, 0.100, 0.290, 0.42
     panels.equity(figure.add_axes((0.070, top, wide, height)), paths, colors, tick_s=tick_s, theme=theme)
@@ -67,11 +67,11 @@ def comparison(
     ):
         figure.text(x, y + height + 0.040, name, color=theme.ink, va="center", **font(12, bold=True))
         figure.text(x, y + height + 0.016, explained, color=theme.muted, va="center", **font(9))
-    _parts_legend(figure, bottom + height + 0.016, theme)
+    parts_legend(figure, bottom + height + 0.016, theme)
     episodes, first = summary["episodes"][0], table["seed"][0]
     title = f"{len(names)} policies, the same {episodes:,} episodes" if len(names) > 1 else f"{episodes:,} episodes"
-    figure.text(_EDGE, 0.960, title, **_heading(theme))
-    _legend(figure, colors, theme)
+    figure.text(_EDGE, 0.960, title, **heading(theme))
+    legend(figure, colors, theme)
     _caption(
         figure,
         f"{episodes:,} episodes per policy, seeds {first:,} to {first + episodes - 1:,} for each   ·   {env_id}   ·   "
@@ -90,12 +90,12 @@ def episode(trace: Trace, *, title: str = "", caption: str = "", theme: Theme = 
         caption: Line below the picture.
         theme: `hftgym.theme.DARK` or `LIGHT`.
     """
-    figure = _canvas(12.0, 6.8, theme)
+    figure = canvas(12.0, 6.8, theme)
     price = figure.add_axes((0.075, 0.395, 0.905, 0.465))
     equity = figure.add_axes((0.075, 0.110, 0.905, 0.230), sharex=price)
     panels.trades(price, trace, theme=theme)
     panels.account(equity, trace, theme=theme)
-    figure.text(_EDGE, 0.945, title or trace.label, **_heading(theme))
+    figure.text(_EDGE, 0.945, title or trace.label, **heading(theme))
     figure.text(0.98, 0.945, trace.result, color=theme.ink, va="center", ha="right", **font(10))
     _caption(figure, caption, theme)
     return figure
@@ -126,7 +126,7 @@ def recorded(
     colors = colors or policy_colors(list(traces), theme=theme)
     pane, gap, below = 2.5, 0.55, 2.0  # inches
     height = 1.15 + len(traces) * (pane + gap) + below + 0.85
-    figure = _canvas(12.0, height, theme)
+    figure = canvas(12.0, height, theme)
     top = height - 1.15
     shared: Axes | None = None
     for name, trace in traces.items():
@@ -136,7 +136,7 @@ def recorded(
         top -= pane + gap
     account = figure.add_axes((0.075, (top - below) / height, 0.905, below / height), sharex=shared)
     panels.profits(account, traces, colors, theme=theme)
-    figure.text(_EDGE, 1 - 0.42 / height, title, **_heading(theme))
+    figure.text(_EDGE, 1 - 0.42 / height, title, **heading(theme))
     figure.text(_EDGE, 0.2 / height, caption, color=theme.muted, va="center", **font(8.5))
     return figure
 
@@ -156,12 +156,12 @@ def latency(times: Mapping[str, LatencyMonitor], *, title: str = "", caption: st
     if not 1 <= len(times) <= 2 * MAX_POLICIES:
         raise ValueError(f"times must hold 1 to {2 * MAX_POLICIES} monitors, got {len(times)}")
     height = 2.2 + 0.52 * len(times)
-    figure = _canvas(12.0, height, theme)
+    figure = canvas(12.0, height, theme)
     axes = figure.add_axes((0.215, 1.0 / height, 0.60, (height - 2.2) / height))
     kinds = list(dict.fromkeys(name.rpartition(", ")[2] for name in times))
     colors = {name: theme.policies[kinds.index(name.rpartition(", ")[2]) % MAX_POLICIES] for name in times}
     panels.latencies(axes, times, colors, theme=theme)
-    figure.text(_EDGE, 1 - 0.42 / height, title or "Time of one decision", **_heading(theme))
+    figure.text(_EDGE, 1 - 0.42 / height, title or "Time of one decision", **heading(theme))
     explained = "distribution (height: root of the frequency);  dot: median,  diamond: 99 %,  bar: 99.9 %"
     figure.text(_EDGE, 1 - 0.74 / height, explained, color=theme.muted, va="center", **font(9))
     figure.text(_EDGE, 0.2 / height, caption, color=theme.muted, va="center", **font(8.5))
@@ -186,17 +186,20 @@ def save(figure: Figure, path: str | Path) -> Path:
     return path
 
 
-def _canvas(width: float, height: float, theme: Theme) -> Figure:
+def canvas(width: float, height: float, theme: Theme) -> Figure:
+    """Return an empty figure of so many inches."""
     figure = Figure(figsize=(width, height), facecolor=theme.background)
     FigureCanvasAgg(figure)
     return figure
 
 
-def _heading(theme: Theme) -> dict[str, Any]:
+def heading(theme: Theme) -> dict[str, Any]:
+    """Return the text properties of a picture's heading."""
     return {"color": theme.ink, "va": "center", **font(16, bold=True)}
 
 
-def _legend(figure: Figure, colors: Mapping[str, str], theme: Theme) -> None:
+def legend(figure: Figure, colors: Mapping[str, str], theme: Theme) -> None:
+    """Write the policies with their colours below the heading."""
     names = [shortened(name) for name in colors]
     one_row = sum(len(name) + 5 for name in names) <= _ROW
     style_legend(
@@ -214,11 +217,14 @@ def _legend(figure: Figure, colors: Mapping[str, str], theme: Theme) -> None:
     )
 
 
-def _parts_legend(figure: Figure, y: float, theme: Theme) -> None:
-    parts = [panels.swatch(color, label) for color, label in zip(theme.parts, panels.PART_LABELS, strict=True)]
+def parts_legend(
+    figure: Figure, y: float, theme: Theme, *, labels: Sequence[str] = panels.PART_LABELS, total: str = "J"
+) -> None:
+    """Write what the parts of a stacked bar are."""
+    parts = [panels.swatch(color, label) for color, label in zip(theme.parts, labels, strict=False)]
     style_legend(
         figure.legend(
-            handles=[*parts, Line2D([], [], linestyle="", marker="D", markersize=5, color=theme.ink, label="J")],
+            handles=[*parts, Line2D([], [], linestyle="", marker="D", markersize=5, color=theme.ink, label=total)],
             loc="center left",
             bbox_to_anchor=(_EDGE - 0.009, y),
             ncols=len(parts) + 1,

@@ -8,9 +8,12 @@
 5.0
 """
 
+import json
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 from hftgym.params import EnvParams
@@ -74,3 +77,25 @@ PRESETS: Mapping[str, EnvParams] = MappingProxyType(
 VENUE_FEES_BPS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"binance-spot": (10.0, 10.0), "binance-usdm": (2.0, 5.0), "kraken-spot": (25.0, 40.0), "bybit-linear": (2.0, 5.5)}
 )
+
+
+def named_market(given: str) -> EnvParams:
+    """Return the market that a user named: a preset, or the path of a .json or .toml file of EnvParams.
+
+    Raises:
+        ValueError: There is no such preset, or the file cannot be read or does not hold a market.
+    """
+    if given in PRESETS:
+        return PRESETS[given]
+    path = Path(given)
+    if path.suffix not in (".json", ".toml"):
+        raise ValueError(f"market must be one of {', '.join(PRESETS)}, or a .json or .toml file, got {given!r}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"expected an object of EnvParams' fields, got {type(values).__name__}")
+        return EnvParams.from_dict(values)
+    except (OSError, ValueError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ValueError(f"market {given}: {reason}") from error

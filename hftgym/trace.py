@@ -87,48 +87,50 @@ def trace_episode(
     # A quote at or beyond the opposite touch trades there; quote_of_action says -1 for it.
     distance = np.maximum(np.array(quotes), -1.0) * half[:, None]
     mid = column["mid"][:-1]
-    return _trace(f"{name}, seed {seed:,}", params.symbol, time_s, column, mid - distance[:, 0], mid + distance[:, 1])
-
-
-def trace_backtest(backtest: "Backtest", *, name: str = "") -> Trace:
-    """Return the path of a backtest on recorded ticks.
-
-    The record holds what each tick earned and not the price of each side: where both sides filled in one tick, they
-    are shown at equal distances from the mid.
-
-    Args:
-        backtest: From `hftgym.backtest.backtest`.
-        name: What the picture calls the policy.
-    """
-    column = {key: getattr(backtest, key) for key in ("mid", "equity", "inventory")}
-    column |= {key: np.append(0.0, getattr(backtest, key)) for key in ("fill_bid", "fill_ask")}
-    units = np.maximum(backtest.fill_bid + backtest.fill_ask, np.finfo(np.float64).tiny)
-    distance = backtest.spread_capture / units
-    mid = backtest.mid[:-1]
-    symbol = backtest.params.symbol
-    return _trace(f"{name} on {symbol}".strip(), symbol, backtest.time_s, column, mid - distance, mid + distance)
-
-
-def _trace(
-    label: str,
-    symbol: str,
-    time_s: NDArray[np.float64],
-    column: dict[str, NDArray[np.float64]],
-    bid: NDArray[np.float64],
-    ask: NDArray[np.float64],
-) -> Trace:
-    """Put a trace together from columns (n + 1,) and the prices (n,) at which a bid or an ask would have filled."""
     bought, sold = column["fill_bid"][1:] > 0, column["fill_ask"][1:] > 0
     return Trace(
-        label=label,
-        currency=symbol.rpartition("-")[2] if "-" in symbol else "quote currency",
+        label=f"{name}, seed {seed:,}",
+        currency=quote_currency(params.symbol),
         time_s=time_s,
         mid=column["mid"],
         equity=column["equity"],
         inventory=column["inventory"],
         # A quote meets the market before the mid moves, so a fill belongs to the price at the start of its tick.
         buy_time_s=time_s[:-1][bought],
-        buy_price=bid[bought],
+        buy_price=(mid - distance[:, 0])[bought],
         sell_time_s=time_s[:-1][sold],
-        sell_price=ask[sold],
+        sell_price=(mid + distance[:, 1])[sold],
     )
+
+
+def trace_backtest(backtest: "Backtest", *, name: str = "") -> Trace:
+    """Return the path of a backtest on recorded ticks: every fill of its log, at its price and the start of its tick.
+
+    Args:
+        backtest: From `hftgym.backtest.backtest`.
+        name: What the picture calls the policy.
+    """
+    symbol, fills = backtest.params.symbol, backtest.fills
+    bought = fills.side > 0
+    at = backtest.time_s[fills.tick]
+    return Trace(
+        label=f"{name} on {symbol}".strip(),
+        currency=quote_currency(symbol),
+        time_s=backtest.time_s,
+        mid=backtest.mid,
+        equity=backtest.equity,
+        inventory=backtest.inventory,
+        buy_time_s=at[bought],
+        buy_price=fills.price[bought],
+        sell_time_s=at[~bought],
+        sell_price=fills.price[~bought],
+    )
+
+
+def quote_currency(symbol: str) -> str:
+    """Return the currency that prices of a symbol such as "BTC-USDT" are in, or "quote currency" where it is not said.
+
+    >>> quote_currency("BTC-USDT"), quote_currency("BTCUSDT")
+    ('USDT', 'quote currency')
+    """
+    return symbol.rpartition("-")[2] if "-" in symbol else "quote currency"

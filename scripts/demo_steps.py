@@ -26,7 +26,7 @@ from hftgym.rollout import Paths
 from hftgym.roster import rules
 from hftgym.tables import latency_cells, markdown, number, terminal_table
 from hftgym.tape import Tape
-from hftgym.tape.measure import measured_params
+from hftgym.tape.calibration import calibrate
 from hftgym.trace import trace_backtest, trace_episode
 from scripts.benchmarks.decision import ACT, COMPILED_ACT, decision_latency, speedup
 from scripts.demo_parts import (
@@ -205,7 +205,7 @@ def _replay(this: Run, agent: OnnxPolicy, why_not: str) -> None:
             this.say(why_not)
             this.sections.append(report.Section(heading="Recorded ticks", text=f"None: {why_not}."))
             return
-        params = measured_params(this.tape)
+        params = calibrate(this.tape)
         this.say(str(this.tape))
         results = {
             name: backtest(policy, this.tape, params) for name, policy in (("z-score", ZScorePolicy()), (AGENT, agent))

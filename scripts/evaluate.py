@@ -23,6 +23,7 @@ from rich.console import Console
 from hftgym import PRESETS, EnvParams, plots
 from hftgym.evaluation import compare, play, print_table, summarize, tabulate
 from hftgym.policies import OnnxPolicy
+from hftgym.presets import named_market
 from hftgym.roster import OPTIMAL, policies, rules
 
 _PATHS = 1_000  # episodes whose paths the picture is drawn from
@@ -38,7 +39,8 @@ class Arguments:
         seed: Seed of the first episode.
         out: Where results.csv (one row per policy), differences.csv (paired, against the first policy), episodes.csv
             (one row per policy and episode) and comparison.png are written.
-        market: Name of a market in hftgym.PRESETS; by default that of the agents given, or the default one.
+        market: Name of a market in hftgym.PRESETS, or a .json or .toml file of EnvParams (scripts/calibrate.py writes
+            one); by default that of the agents given, or the default one.
         params: Changes to the default market, instead of `market`.
     """
 
@@ -67,9 +69,7 @@ def chosen_market(arguments: Arguments) -> EnvParams:
     files = [name for name in arguments.policies if name.lower().endswith(".onnx") and Path(name).is_file()]
     trained = [OnnxPolicy(name).manifest["params"] for name in files]
     if arguments.market is not None:
-        if arguments.market not in PRESETS:
-            raise ValueError(f"--market must be one of {', '.join(PRESETS)}, got {arguments.market!r}")
-        return PRESETS[arguments.market]
+        return named_market(arguments.market)
     if arguments.params != EnvParams() or not trained:
         return arguments.params
     if any(params != trained[0] for params in trained):

@@ -8,13 +8,15 @@ python scripts/train.py --name lstm --config agents/configs/alpha_lstm.toml   (t
 
 python scripts/train.py --name cj --config agents/configs/cj.toml --seeds 0 1 2 3 4   (into runs/cj/seed_0 and so on)
 
+python scripts/train.py --name btc --market runs/calibration/params.json   (calibrated by scripts/calibrate.py)
+
 python scripts/train.py --name first --resume   (after Ctrl-C or a crash: continues exactly where it was)
 
 tensorboard --logdir runs   (rollout/ep_rew_mean, mm/fraction, mm/pnl, mm/inventory_abs, ...)
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Generic, TypeVar
 
@@ -26,6 +28,7 @@ from agents.curve import truth_of
 from agents.curve_plot import draw_curves
 from agents.ppo import DEFAULT_CONFIG, PPOConfig, RunError, TrainingInterrupted, train
 from agents.seeds import curves_of, print_seeds, train_seeds
+from hftgym.presets import named_market
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Launch:
             curve.png, model.zip.
         runs: Folder of all runs.
         config: TOML file with the defaults of everything below; a resumed run brings its own.
+        market: A market in place of the configuration's: a preset, or a .json or .toml file of EnvParams
+            (scripts/calibrate.py writes one).
         seeds: Train once under each of these, into <runs>/<name>/seed_<k>; a table and curve.png compare them.
         resume: Continue the run of this name (and start it if there is none).
         overwrite: Replace the run of this name.
@@ -45,6 +50,7 @@ class Launch:
     name: str = "ppo"
     runs: Path = Path("runs")
     config: Path = DEFAULT_CONFIG
+    market: str = ""
     seeds: tuple[int, ...] = ()
     resume: bool = False
     overwrite: bool = False
@@ -72,6 +78,8 @@ def main() -> int:
     own = (folder / f"seed_{launch.seeds[0]}" if launch.seeds else folder) / "config.toml"
     try:
         defaults = PPOConfig.from_toml(own if launch.resume and own.exists() else launch.config)
+        if launch.market:
+            defaults = replace(defaults, params=named_market(launch.market))
         everything = Arguments[type(defaults)]
         arguments = tyro.cli(everything, default=Arguments(launch=launch, ppo=defaults), description=__doc__)
         trained = _train(arguments.ppo, folder, launch)

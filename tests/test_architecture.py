@@ -18,7 +18,7 @@ ALLOWED = {
     "market": {"params", "observation"},
     "envs": {"params", "observation", "market", "render", "tape"},
     "policies": {"params", "extremes", "observation", "market"},
-    "tape": {"params", "market"},
+    "tape": {"params", "presets", "observation", "market"},
     "backtest": {"params", "observation", "market", "tape"},
     "render": {"params", "theme"},
     "rollout": {"params", "observation", "envs", "registration"},

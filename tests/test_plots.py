@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose
 
 from hftgym import panels, plots, roster
+from hftgym.backtest import backtest
 from hftgym.evaluation import play, tabulate
 from hftgym.live import LatencyMonitor
 from hftgym.params import EnvParams
@@ -17,6 +17,7 @@ from hftgym.policies import LinearSkewPolicy, RandomPolicy, ZScorePolicy
 from hftgym.tables import duration
 from hftgym.theme import DARK, LIGHT, MAX_POLICIES, shortened
 from hftgym.trace import trace_backtest, trace_episode
+from tests.tapes import random_tape
 
 SHORT = EnvParams(horizon=60, taker_fee_bps=0.0)
 THEMES = pytest.mark.parametrize("theme", [DARK, LIGHT], ids=["dark", "light"])
@@ -165,38 +166,14 @@ def test_an_episode_without_a_trade_is_a_picture_too():
 
 
 def test_a_backtest_becomes_a_trace():
-    from hftgym.backtest import Backtest, Fills
-
-    n = 50
-    rng = np.random.default_rng(1)
-    mid = 100 + rng.normal(size=n + 1).cumsum()
-    bought, sold = rng.random((2, n)) < 0.4
-    distance = 0.05
-    cash = np.append(0.0, ((mid[:-1] + distance) * sold - (mid[:-1] - distance) * bought).cumsum())
-    held = np.append(0.0, (bought * 1.0 - sold).cumsum())
-    nothing = np.zeros(n)
-    result = Backtest(
-        params=EnvParams(symbol="BTCUSDT"),
-        time_s=np.arange(n + 1) * 0.1,
-        mid=mid,
-        bid=mid - 0.01,
-        ask=mid + 0.01,
-        inventory=held,
-        cash=cash,
-        equity=cash + held * mid,
-        fill_bid=bought * 1.0,
-        fill_ask=sold * 1.0,
-        spread_capture=distance * (bought * 1.0 + sold),
-        inventory_pnl=held[1:] * np.diff(mid),
-        fees=nothing,
-        reward=nothing,
-        quoted_bid=nothing,
-        quoted_ask=nothing,
-        fills=Fills(**{field.name: nothing[:0] for field in dataclasses.fields(Fills)}),
-    )
+    params = EnvParams(symbol="BTCUSDT", horizon=150, tick_s=0.1, taker_fee_bps=0.0)
+    result = backtest(LinearSkewPolicy(), random_tape(0), params)
+    assert len(result.fills) > 3
     trace = trace_backtest(result, name="it")
-    assert_allclose(trace.buy_price, mid[:-1][bought] - distance)
-    assert_allclose(trace.sell_price, mid[:-1][sold] + distance)
+    assert sorted([*trace.buy_price, *trace.sell_price]) == sorted(result.fills.price)
+    bought, paid = result.fills.side > 0, result.fills.price * result.fills.size
+    earned = result.inventory[-1] * trace.mid[-1] - paid[bought].sum() + paid[~bought].sum()
+    assert_allclose(trace.equity[-1] - trace.equity[0], earned, atol=1e-8)
     assert trace.label == "it on BTCUSDT"
     assert pixels(plots.episode(trace)).std() > 5
     figure = plots.recorded({"a": trace, "b": trace}, colors={"a": "#111111", "b": "#222222"}, title="t")

@@ -22,7 +22,8 @@ from hftgym.observation import CLIP_SD, FEATURE_NAMES
 from hftgym.params import EnvParams
 from hftgym.policies.base import WITHDRAW
 from hftgym.policies.signal import WINDOW, on_grid
-from hftgym.tape.measure import measured_params, quotes_at, tick_times
+from hftgym.tape.calibration import calibrate
+from hftgym.tape.measure import quotes_at, tick_times
 from hftgym.tape.types import Tape
 
 # Ticks that a label looks ahead.
@@ -154,7 +155,7 @@ def tape_feed(tape: Tape, *, tick_s: float = 0.1, scale_share: float = 0.5) -> F
     scale = float(np.sqrt(np.mean(returns[: int(scale_share * len(returns))] ** 2)))
     if not scale > 0:
         raise ValueError(f"{tape.symbol}: the mid did not move in the first {scale_share:.0%} of the tape")
-    params = measured_params(tape, tick_s=tick_s)
+    params = calibrate(tape, tick_s=tick_s)
     params = dataclasses.replace(params, volatility=scale / math.hypot(1.0, params.microstructure_noise))
     moves = np.clip(returns / params.nominal_volatility / CLIP_SD, -1.0, 1.0).astype(np.float32)
     labels = np.sign(np.append(returns[HORIZON:], np.zeros(HORIZON))).astype(np.int8)

@@ -1,9 +1,7 @@
 """The market of a retraining: a preset, a file of parameters, or what can be measured on recorded ticks."""
 
 import dataclasses
-import json
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from agents.retraining.verdict import FEWEST_TICKS, check_ticks
-from hftgym import PRESETS, EnvParams
+from hftgym import EnvParams
+from hftgym.presets import named_market
 from hftgym.tape import Tape, TapeError, read_tape
-from hftgym.tape.measure import measured_params, tick_times
+from hftgym.tape.calibration import calibrate
+from hftgym.tape.measure import tick_times
 
 # Share of a tape, its end, that nothing is measured on: the candidates are compared there.
 HELD_OUT_SHARE = 0.3
@@ -43,15 +43,16 @@ def load_market(given: str, *, tape: Path | None = None, base: EnvParams) -> Mar
 
     Args:
         given: Name of a preset, path of a .json or .toml file of EnvParams, or empty for `base`.
-        tape: Recorded ticks: price, spread and volatility are measured on their first 70 %, the rest is held out. The
-            order flow (A, kappa), fees, limits and horizon stay those of `given`: nothing measures them yet.
+        tape: Recorded ticks: price, spread, volatility and order flow are measured on their first 70 %, the rest is
+            held out. Fees, limits, horizon and mean reversion stay those of `given`, and so does the order flow where
+            there are too few trades to measure it.
         base: Where nothing else is said.
 
     Raises:
         ValueError: There is no such preset, or a file cannot be read, or does not hold a market, or the
             tape is too short to measure on it and to compare on its end.
     """
-    params, source = (base, "the configuration's market") if not given else (_named(given), given)
+    params, source = (base, "the configuration's market") if not given else (named_market(given), given)
     if tape is None:
         return Market(params=params, source=source)
     try:
@@ -61,13 +62,13 @@ def load_market(given: str, *, tape: Path | None = None, base: EnvParams) -> Mar
         # Where quotes are missing, a part may be shorter than its share.
         for part, name in ((measured_on, "measured"), (held_out, "held-out")):
             check_ticks(part, tick_s=TICK_S, name=name)
-        measured = measured_params(measured_on, tick_s=TICK_S, base=params)
+        measured = calibrate(measured_on, tick_s=TICK_S, base=params)
     except (TapeError, ValueError, OSError) as error:
         raise ValueError(f"--tape {tape}: {error}") from error
     return Market(
-        params=dataclasses.replace(measured, horizon=params.horizon),
-        source=f"price, spread and volatility from the first {measured_on.duration_s:.0f} s of {tape.name}, the order "
-        f"flow of {source}",
+        params=dataclasses.replace(measured, horizon=params.horizon, mean_reversion=params.mean_reversion),
+        source=f"price, spread and order flow from the first {measured_on.duration_s:.0f} s of {tape.name}, the rest "
+        f"of {source}",
         held_out=held_out,
     )
 
@@ -96,20 +97,3 @@ def _between(rows: Any, start_ns: int | None, stop_ns: int | None) -> Any:
     stop = len(received) if stop_ns is None else int(np.searchsorted(received, stop_ns))
     columns = {field.name: getattr(rows, field.name)[start:stop] for field in dataclasses.fields(rows)}
     return type(rows)(**columns)
-
-
-def _named(given: str) -> EnvParams:
-    if given in PRESETS:
-        return PRESETS[given]
-    path = Path(given)
-    if path.suffix not in (".json", ".toml"):
-        raise ValueError(f"--market must be one of {', '.join(PRESETS)}, or a .json or .toml file, got {given!r}")
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError(f"expected an object of EnvParams' fields, got {type(values).__name__}")
-        return EnvParams.from_dict(values)
-    except (OSError, ValueError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ValueError(f"--market {given}: {reason}") from error

@@ -12,7 +12,7 @@ from hftgym.market.layout import N_INFO
 from hftgym.market.single import FIELDS_AT, allocate, reset_replay, step_replay
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
-from hftgym.tape.measure import measured_params
+from hftgym.tape.calibration import calibrate
 from hftgym.tape.track import Clock, Stretch, clock_of, latency_of, stretches
 from hftgym.tape.types import Tape
 
@@ -52,7 +52,7 @@ def backtest(
         ValueError: The tape is shorter than one tick, an argument is outside its range, or the policy returned
             something else than an action.
     """
-    params = params or measured_params(tape)
+    params = params or calibrate(tape)
     clock = clock_of(tape, tick_s=params.tick_s, latency_s=latency_of(params, latency_s))
     count = min(clock.ticks_until(tape.quoted_ns[1]), params.horizon)
     run = _Run(policy, dataclasses.replace(params, horizon=count), clock)

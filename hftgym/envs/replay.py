@@ -17,7 +17,7 @@ from hftgym.market.replay import Track, fill_log
 from hftgym.market.single import reset_replay, step_replay
 from hftgym.params import EnvParams, as_params
 from hftgym.tape import Tape, read_tape
-from hftgym.tape.measure import measured_params
+from hftgym.tape.calibration import calibrate
 from hftgym.tape.track import latency_of, whole_track
 
 _DEFAULT_HORIZON = 1_000
@@ -175,7 +175,7 @@ def _recorded(
         )
     tape = tape if isinstance(tape, Tape) else read_tape(tape)
     if params is None:
-        market = measured_params(tape)
+        market = calibrate(tape)
         market = dataclasses.replace(market, horizon=min(market.horizon, _DEFAULT_HORIZON))
     else:
         market = as_params(params)

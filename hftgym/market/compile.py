@@ -42,7 +42,7 @@ class _KernelCache(FunctionCache):
         self._cache_file = IndexDataCacheFile(
             cache_path=self._cache_path,
             filename_base=self._impl.filename_base,
-            source_stamp=source_hash(Path(function.__code__.co_filename)),
+            source_stamp=source_hash(*_kernel_files(Path(function.__code__.co_filename))),
         )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -59,8 +59,13 @@ class _KernelCache(FunctionCache):
             return None
 
 
+def _kernel_files(own: Path) -> list[Path]:
+    """Return the kernel's file and the ones beside it that it may take formulas from: those named *_kernel.py."""
+    return sorted({own, *own.parent.glob("*_kernel.py")})
+
+
 def source_hash(*own: Path, package: Path = Path(__file__).parents[1]) -> str:
-    """Return a hash over all files that a kernel's machine code is made from: the market's, and the kernel's own."""
+    """Return a hash over all files that a kernel's machine code is made from: the market's, and the `own` ones."""
     digest = hashlib.sha256()
     for path in [*own, package / "observation.py", *sorted((package / "market").glob("*.py"))]:
         text = path.read_bytes()

@@ -1,10 +1,9 @@
-"""From a tape to the parameters that a policy's observation and quotes need."""
+"""A tape in ticks of equal length."""
 
 import math
 
 import numpy as np
 
-from hftgym.params import EnvParams
 from hftgym.tape.types import Tape
 
 
@@ -29,40 +28,3 @@ def quotes_at(tape: Tape, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     received = np.maximum.accumulate(tape.quotes.local_ns)
     last = np.searchsorted(received, times, side="right") - 1
     return tape.quotes.bid[last], tape.quotes.ask[last]
-
-
-def measured_params(tape: Tape, *, tick_s: float = 0.1, base: EnvParams | None = None) -> EnvParams:
-    """Return `base` with what can be read off the tape: symbol, price, spread, volatility per tick, and its length.
-
-    The volatility is the standard deviation of the mid's relative move per tick, the spread the median. Order flow
-    (A, kappa) is not measured here and keeps the values of `base`; nothing in a replay uses it.
-
-    Args:
-        tape: The tape.
-        tick_s: Length of one tick in seconds.
-        base: Where fees, limits, penalty and window come from; the defaults if None.
-
-    Raises:
-        ValueError: The tape is shorter than one tick, or its price never moved.
-    """
-    base = base or EnvParams()
-    bid, ask = quotes_at(tape, tick_times(tape, tick_s))
-    mid = (bid + ask) / 2
-    moves = np.diff(mid) / mid[:-1]
-    volatility = float(np.sqrt(np.mean(moves**2)))
-    spread = float(np.median((ask - bid) / mid))
-    if volatility == 0 or spread <= 0:
-        raise ValueError(
-            f"{tape.symbol}: the mid never moved or the median spread is not positive in ticks of {tick_s} s"
-        )
-    values = base.to_dict() | {
-        "symbol": tape.symbol,
-        "tick_s": tick_s,
-        "initial_price": float(mid[0]),
-        "volatility": volatility / math.hypot(1.0, base.microstructure_noise),
-        "spread": spread,
-        "horizon": len(mid) - 1,
-        # Enough to hold the limit twice over: cash is no constraint in the simulator either.
-        "initial_cash": max(base.initial_cash, 2 * base.inventory_limit * float(mid[0])),
-    }
-    return EnvParams.from_dict(values)

@@ -180,7 +180,7 @@ def test_an_operators_day(tmp_path, config):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--market", "nowhere.toml"], 1, "--market nowhere.toml: No such file"),
+        (["--market", "nowhere.toml"], 1, "market nowhere.toml: No such file"),
         (["--market", "mean-reverting"], 1, "training_reward must be 'raw' or 'innovation_free'"),
         (["--tape", "nowhere.gz"], 1, "--tape nowhere.gz"),
         (["--config", "nowhere.toml"], 1, "nowhere.toml"),

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import torch
 from stable_baselines3 import PPO
 
 from agents.checkpoint import load_model
+from agents.ppo_config import PPOConfig
+from hftgym.params import EnvParams
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--params.horizon", "60", "--num-envs", "16", "--n-steps", "16", "--batch-size", "64", "--net-arch", "8", "8"]
@@ -119,6 +122,19 @@ def test_the_file_of_the_configuration_names_the_algorithm(tmp_path):
     assert "--lstm-size" in finished(tmp_path, *recipe, "--help").stdout
     wrong = finished(tmp_path, "--lstm-size", "4")
     assert (wrong.returncode, "--lstm-size" in wrong.stderr + wrong.stdout) == (2, True)
+
+
+def test_a_market_comes_from_a_file(tmp_path):
+    market = EnvParams(symbol="X", fill_decay=0.9, trade_through=True, horizon=60)
+    (tmp_path / "params.json").write_text(market.to_json())
+    words = ["--market", "params.json", *SMALL[2:], "--total-timesteps", "512"]
+    done = finished(tmp_path, *words, "--params.inventory-limit", "3")
+    assert done.returncode == 0, done.stderr
+    trained = PPOConfig.from_toml(tmp_path / "run" / "config.toml").params
+    assert trained == replace(market, inventory_limit=3)
+    other = finished(tmp_path, "--resume", "--market", "adverse", "--total-timesteps", "1024")
+    assert other.returncode == 1
+    assert "params" in other.stderr
 
 
 def test_several_seeds_make_several_runs_a_table_and_a_picture(tmp_path):

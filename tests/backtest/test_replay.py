@@ -7,7 +7,7 @@ from hftgym.backtest import backtest
 from hftgym.envs import MarketMakingEnv
 from hftgym.params import EnvParams
 from hftgym.tape import Findings, Quotes, Tape, TapeReport, Trades
-from hftgym.tape.measure import measured_params, quotes_at, tick_times
+from hftgym.tape.measure import quotes_at, tick_times
 
 TICK_NS = 10_000_000
 NOTHING = Findings(count=0, first=())
@@ -128,24 +128,8 @@ def test_nothing_is_seen_before_it_was_received():
     assert policy.seen[60][4] == 1
 
 
-def test_measured_params_recover_the_market():
-    rng = np.random.default_rng(2)
-    mid = 50_000 * np.cumprod(1 + 1e-4 * rng.standard_normal(20_001))
-    params = measured_params(make_tape(mid, mid * 2e-5 / 2), tick_s=0.01)
-    assert params.nominal_volatility == pytest.approx(1e-4, rel=4 / np.sqrt(2 * 20_000))
-    assert params.spread == pytest.approx(2e-5, rel=1e-9)
-    assert params.horizon == 20_000
-    assert params.symbol == "TEST"
-
-
 def test_refusals():
     tape = make_tape(np.linspace(100, 101, 11), 0.05)
-    with pytest.raises(ValueError, match=r"tick_s must be below the 0\.100 s"):
-        measured_params(tape, tick_s=1.0)
-    with pytest.raises(ValueError, match="tick_s must be a positive number"):
-        measured_params(tape, tick_s=-1.0)
-    with pytest.raises(ValueError, match="never moved"):
-        measured_params(make_tape(np.full(11, 100.0), 0.05), tick_s=0.01)
     with pytest.raises(ValueError, match=r"Scripted must return two numbers in \[-1, 1\]"):
         backtest(Scripted([[0.0, np.nan]]), tape, EnvParams(horizon=1))
 
@@ -178,14 +162,3 @@ def test_a_short_tape_is_a_whole_episode():
     backtest(policy, make_tape(np.linspace(100, 101, 11), 0.05), EnvParams(horizon=1_000))
     assert [seen[1] for seen in policy.seen] == pytest.approx(np.linspace(1, -0.8, 10))
     assert policy.starts == [True] + [False] * 9
-
-
-def test_measured_params_share_the_volatility_with_the_noise_and_ignore_outliers():
-    rng = np.random.default_rng(3)
-    mid = 50_000 * np.cumprod(1 + 1e-4 * rng.standard_normal(4_001))
-    half = np.full(4_001, 0.5)
-    half[::100] = 400.0
-    params = measured_params(make_tape(mid, half), tick_s=0.01, base=EnvParams(microstructure_noise=2.0))
-    assert params.volatility == pytest.approx(1e-4 / np.sqrt(5), rel=0.1)
-    assert params.spread == pytest.approx(1.0 / 50_000, rel=0.1)
-    assert params.initial_cash == 20 * params.initial_price

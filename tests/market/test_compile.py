@@ -71,6 +71,30 @@ def test_an_edited_formula_is_never_run_from_the_cache(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_formula_of_a_kernel_beside_it_counts_too(tmp_path):
+    """The grid's kernel takes `limited` from another file of its folder."""
+    shutil.copytree(PACKAGE, tmp_path / "hftgym", ignore=shutil.ignore_patterns("__pycache__"))
+    code = """
+import numpy as np
+from hftgym.backtest import zscore_grid
+from hftgym.backtest.zscore_grid_kernel import play_sets
+prices = 100 + np.sin(np.arange(500.0))
+print(zscore_grid(prices, entries=[0.5]).pnl[0], sum(play_sets.stats.cache_hits.values()))
+"""
+    first, hits = run_in(tmp_path, code)
+    assert hits == "0"
+    assert run_in(tmp_path, code) == [first, "1"]
+    file = tmp_path / "hftgym" / "backtest" / "zscore_kernel.py"
+    text = file.read_text()
+    changed = text.replace("return x if x > low else low", "return 0.5 * x if x > low else low")
+    assert changed != text
+    file.write_text(changed)
+    second, hits = run_in(tmp_path, code)
+    assert hits == "0"
+    assert second != first
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 def test_a_damaged_cache_is_made_anew(tmp_path, suffix):
     shutil.copytree(PACKAGE, tmp_path / "hftgym", ignore=shutil.ignore_patterns("__pycache__"))

@@ -9,7 +9,7 @@ import pytest
 from agents.retraining import market
 from agents.retraining.market import load_market, split
 from hftgym import PRESETS, EnvParams
-from hftgym.tape.measure import measured_params
+from hftgym.tape.calibration import calibrate
 
 BASE = EnvParams(horizon=77, volatility=0.001)
 
@@ -69,17 +69,17 @@ def test_nothing_is_measured_on_the_held_out_ticks(tape, monkeypatch, tmp_path):
         monkeypatch.setattr(market, "read_tape", lambda _path, one=one: one)
         found.append(load_market("adverse", tape=tmp_path / "capture.gz", base=BASE))
     assert found[0].params == found[1].params
-    assert measured_params(calm).volatility != measured_params(shaken).volatility
+    assert calibrate(calm).volatility != calibrate(shaken).volatility
     params = found[0].params
     assert params.symbol == "TEST"
     assert params.volatility == pytest.approx(2e-4, rel=0.2)
     # What is not measured is the named market's.
-    assert (params.fill_decay, params.horizon, params.maker_fee_bps) == (
-        PRESETS["adverse"].fill_decay,
+    assert (params.jump_probability, params.horizon, params.maker_fee_bps) == (
+        PRESETS["adverse"].jump_probability,
         PRESETS["adverse"].horizon,
         PRESETS["adverse"].maker_fee_bps,
     )
-    assert "order flow of adverse" in found[0].source
+    assert "the rest of adverse" in found[0].source
 
 
 @pytest.mark.parametrize(

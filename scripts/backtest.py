@@ -1,0 +1,91 @@
+"""Play policies over recorded ticks and say what each was worth: a table, a verdict, pictures, and every fill.
+
+Like this:
+
+python scripts/backtest.py capture.gz  (z-score, Avellaneda-Stoikov and fixed spread)
+
+python scripts/backtest.py capture.gz z-score agents/pretrained/default.onnx --unit 0.001 --latency-s 0.02
+
+python scripts/backtest.py capture.gz --grid  (the z-score rule over windows, entries and limits)
+
+python scripts/backtest.py prices.csv --prices close  (a table with a column of prices: the z-score rule alone)
+
+Policies: random, fixed-spread, z-score, avellaneda-stoikov, linear-skew, optimal, glft, cartea-jaimungal (each with the
+settings that are best in a simulated market like the tape), or the path of an exported agent (.onnx). The tape may be
+in any format that hftgym.tape.read_tape knows.
+
+It is a replay: orders arrive late, stand in a queue and pay fees, but they move nothing, and nobody reacts to them.
+Nothing is annualised. An interval that excludes zero is about this tape alone.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from hftgym import EnvParams
+from scripts import backtest_grid, backtest_parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What to play.
+
+    Attributes:
+        tape: The recording, or a table of prices with --prices.
+        policies: Names of rules, and .onnx files; at most 8.
+        tick_s: Seconds between two decisions.
+        latency_s: Seconds from a decision to its arrival in the market, there and back.
+        unit: Coins in one unit: inventory limits and orders count units.
+        fees: "venue" for what the tape's venue publishes, the name of a venue in hftgym.VENUE_FEES_BPS, or "params" for
+            --params.maker-fee-bps and --params.taker-fee-bps.
+        symbol: The market, where the recording holds several.
+        prices: Name of the column of prices in a CSV or parquet table; one row is one tick.
+        grid: Play the z-score rule over many windows, entries and limits instead.
+        out: Where report.md, results.csv, fills_*.csv and the pictures are written.
+        params: Limit, window, penalties and fees; price, spread and volatility are measured on the tape.
+    """
+
+    tape: tyro.conf.Positional[Path]
+    policies: tyro.conf.Positional[tuple[str, ...]] = ("z-score", "avellaneda-stoikov", "fixed-spread")
+    tick_s: float = 0.1
+    latency_s: float = 0.01
+    unit: float = 1.0
+    fees: str = "venue"
+    symbol: str | None = None
+    prices: str | None = None
+    grid: bool = False
+    out: Path = Path("runs/backtest")
+    params: EnvParams = field(default_factory=EnvParams)
+
+
+def main() -> int:
+    try:
+        run(tyro.cli(Arguments, description=__doc__))
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(arguments: Arguments) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 100  # a file or a pipe has no width of its own
+    market = backtest_parts.load(arguments)
+    console.print(market.description, style="dim", markup=False)
+    if arguments.grid:
+        backtest_grid.write_grid(market, arguments.out, console)
+    else:
+        backtest_parts.write_results(backtest_parts.play(market, arguments), market, arguments.out, console)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
