@@ -65,7 +65,7 @@ def play(tape: Tape | TapeFile) -> Backtest:
 
 
 def digest(result: Backtest) -> list[str]:
-    """Return what tells results apart to the last bit: the path's end, its sums and the fills, as hexadecimal floats."""
+    """Return what tells results apart to the last bit: the path's end, sums of it and of the fills."""
     numbers = (result.equity[-1], result.equity.sum(), result.inventory.sum(), result.reward.sum())
     fills = result.fills
     return [float(x).hex() for x in (*numbers, len(fills), fills.price.sum(), fills.size.sum(), fills.waited_s.sum())]
