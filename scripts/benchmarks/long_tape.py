@@ -12,7 +12,7 @@ import numpy as np
 from hftgym.backtest import Backtest, backtest
 from hftgym.params import EnvParams
 from hftgym.policies import FixedSpreadPolicy
-from hftgym.tape import Quotes, Tape, TapeFile, TapeWriter, Trades
+from hftgym.tape import Quotes, TapeWriter, Trades
 
 ROOT = Path(__file__).parents[2]
 BYTES_PER_ROW = 49  # in memory: two times, four numbers and a kind
@@ -58,14 +58,14 @@ def pieces(rows: int, *, seed: int = 0) -> Iterator[tuple[Quotes, Trades]]:
         )
 
 
-def play(tape: Tape | TapeFile) -> Backtest:
-    """Play a quote close to the mid in ticks of 40 s over a whole tape."""
+def play(tape: Any) -> Backtest:
+    """Play a quote close to the mid in ticks of 40 s over a whole tape, a `Tape` or a `TapeFile`."""
     params = EnvParams(initial_price=61_800.0, initial_cash=1e7, tick_s=_TICK_S, horizon=1_000_000)
     return backtest(FixedSpreadPolicy(offset=1.0), tape, params)
 
 
 def digest(result: Backtest) -> list[str]:
-    """Return what tells results apart to the last bit: the path's end, its sums and the fills, as hexadecimal floats."""
+    """Return what tells results apart to the last bit: the path's end, sums of it and of the fills."""
     numbers = (result.equity[-1], result.equity.sum(), result.inventory.sum(), result.reward.sum())
     fills = result.fills
     return [float(x).hex() for x in (*numbers, len(fills), fills.price.sum(), fills.size.sum(), fills.waited_s.sum())]
