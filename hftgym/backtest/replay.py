@@ -13,13 +13,14 @@ from hftgym.market.single import FIELDS_AT, allocate, reset_replay, step_replay
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
 from hftgym.tape.calibration import calibrate
+from hftgym.tape.parquet import TapeFile
 from hftgym.tape.track import Clock, Stretch, clock_of, latency_of, stretches
 from hftgym.tape.types import Tape
 
 
 def backtest(
     policy: Any,
-    tape: Tape,
+    tape: Tape | TapeFile,
     params: EnvParams | None = None,
     *,
     latency_s: float | None = None,
@@ -42,8 +43,8 @@ def backtest(
     Args:
         policy: Anything with SB3's `predict(observation, state, episode_start, deterministic) -> (action, state)`.
         tape: The recorded quotes and trades, in memory or (`open_tape`) on disk; memory grows with the ticks alone.
-        params: The market as the policy is to see it; calibrated from the tape if None. Fees, limits, sizes, penalties
-            and the horizon count; prices and order flow are the tape's.
+        params: The market as the policy is to see it; if None calibrated from the tape, which then must be in memory.
+            Fees, limits, sizes, penalties and the horizon count; prices and order flow are the tape's.
         latency_s: Seconds from a decision to its arrival in the market, on the clock of the recorder: the way of the
             data here and the way of the order there. `params.order_latency` ticks if None.
         price_step: The price grid; the tape's if None, 0 for none.
@@ -52,7 +53,12 @@ def backtest(
         ValueError: The tape is shorter than one tick, an argument is outside its range, or the policy returned
             something else than an action.
     """
-    params = params or calibrate(tape)
+    if params is None:
+        if not isinstance(tape, Tape):
+            raise ValueError(
+                f"params must be given for a tape on disk, for example calibrate(read_tape({str(tape.path)!r}))"
+            )
+        params = calibrate(tape)
     clock = clock_of(tape, tick_s=params.tick_s, latency_s=latency_of(params, latency_s))
     count = min(clock.ticks_until(tape.quoted_ns[1]), params.horizon)
     run = _Run(policy, dataclasses.replace(params, horizon=count), clock)

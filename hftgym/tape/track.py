@@ -15,6 +15,7 @@ import numpy as np
 from hftgym.market.replay import Track, track_of
 from hftgym.params import EnvParams
 from hftgym.tape.order import BEFORE_ALL, merge_order, received_ns
+from hftgym.tape.parquet import TapeFile
 from hftgym.tape.types import Quotes, Tape, Trades
 
 # A half-spread to quote in where the recorded one is not positive and there is no price grid, as a share of the mid.
@@ -87,7 +88,7 @@ def whole_track(tape: Tape, *, tick_s: float, latency_s: float, price_step: floa
     return next(iter(pieces))
 
 
-def clock_of(tape: Tape, *, tick_s: float, latency_s: float) -> Clock:
+def clock_of(tape: Tape | TapeFile, *, tick_s: float, latency_s: float) -> Clock:
     """Return the clock that starts with a tape's first quote.
 
     Raises:
@@ -102,7 +103,9 @@ def clock_of(tape: Tape, *, tick_s: float, latency_s: float) -> Clock:
     return clock
 
 
-def stretches(tape: Tape, clock: Clock, *, price_step: float | None = None, rows: int = 1_000_000) -> Iterator[Stretch]:
+def stretches(
+    tape: Tape | TapeFile, clock: Clock, *, price_step: float | None = None, rows: int = 1_000_000
+) -> Iterator[Stretch]:
     """Yield a tape in pieces of about `rows` rows, each of whole ticks; memory is bounded by the largest piece."""
     steps, per_unit = grid_of(tape.price_step if price_step is None else price_step)
     events, received = np.empty((0, 5)), np.empty(0, dtype=np.int64)

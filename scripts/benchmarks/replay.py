@@ -45,9 +45,7 @@ def replay_figures() -> Iterator[Figure]:
     yield Figure(
         name="replay, single step", value=seconds["single"] / 900 * 1e6, unit="us", bar=5.0, lower_is_better=True
     )
-    yield Figure(
-        name="replay, reset", value=seconds["reset"] / 1_000 * 1e6, unit="us", bar=50.0, lower_is_better=True
-    )
+    yield Figure(name="replay, reset", value=seconds["reset"] / 1_000 * 1e6, unit="us", bar=50.0, lower_is_better=True)
 
 
 def _stepping(env: Any, actions: np.ndarray, steps: int) -> Callable[[], None]:
