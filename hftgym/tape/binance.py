@@ -164,7 +164,7 @@ def _local_ns(line: bytes) -> int:
     digits = line[: _JSON_AT - 1]
     if line[_JSON_AT - 1 : _JSON_AT] == b" " and digits.isdigit() and len(digits) == _JSON_AT - 1:
         local_ns = int(digits)
-        if 10**18 <= local_ns < 2**63:
+        if 10**18 <= local_ns < 2**62:
             return local_ns
     found = line[:40].partition(b" ")[0]
     raise BadLineError(

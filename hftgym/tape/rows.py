@@ -16,6 +16,9 @@ NO_TIME: int = int(np.iinfo(np.int64).min)
 Int64s = NDArray[np.int64]
 Float64s = NDArray[np.float64]
 
+# Differences of two times must fit into int64; this is 146 years around 1970.
+_FARTHEST_NS = (1 << 62) - 1
+
 _TIMES: Mapping[str, type] = {"exchange_ns": np.int64, "local_ns": np.int64}
 _QUOTE_VALUES: Mapping[str, type] = dict.fromkeys(("bid", "bid_size", "ask", "ask_size"), np.float64)
 _TRADE_VALUES: Mapping[str, type] = dict.fromkeys(("price", "size"), np.float64)
@@ -27,14 +30,16 @@ class Quotes:
 
     Attributes:
         exchange_ns: int64 (n,), the venue's event time in ns since 1970, `NO_TIME` where it sends none.
-        local_ns: int64 (n,), the recorder's clock at reception, ns since 1970. The two clocks may differ by seconds.
+        local_ns: int64 (n,), the recorder's clock at reception, ns since 1970, from 1824 to 2116. The two clocks may
+            differ by seconds.
         bid: float64 (n,), quote currency.
         bid_size: float64 (n,), units.
         ask: float64 (n,), quote currency.
         ask_size: float64 (n,), units.
 
     Raises:
-        ValueError: A column has another type or length, or a price or size is not finite and above 0.
+        ValueError: A column has another type or length, a time is out of range, or a price or size is not finite and
+            above 0.
     """
 
     exchange_ns: Int64s  # (n,)
@@ -46,6 +51,7 @@ class Quotes:
 
     def __post_init__(self) -> None:
         _check_and_freeze(self, {**_TIMES, **_QUOTE_VALUES})
+        _check_times(self)
         for name in _QUOTE_VALUES:
             _check_positive(self, name)
 
@@ -62,13 +68,14 @@ class Trades:
 
     Attributes:
         exchange_ns: int64 (n,), the venue's event time in ns since 1970, `NO_TIME` where it sends none.
-        local_ns: int64 (n,), the recorder's clock at reception, ns since 1970.
+        local_ns: int64 (n,), the recorder's clock at reception, ns since 1970, from 1824 to 2116.
         price: float64 (n,), quote currency.
         size: float64 (n,), units.
         taker_side: int8 (n,), +1 the taker bought, −1 the taker sold.
 
     Raises:
-        ValueError: A column has another type or length, a price or size is not finite and above 0, or a side is not ±1.
+        ValueError: A column has another type or length, a time is out of range, a price or size is not finite and above
+            0, or a side is not ±1.
     """
 
     exchange_ns: Int64s  # (n,)
@@ -79,6 +86,7 @@ class Trades:
 
     def __post_init__(self) -> None:
         _check_and_freeze(self, {**_TIMES, **_TRADE_VALUES, "taker_side": np.int8})
+        _check_times(self)
         for name in _TRADE_VALUES:
             _check_positive(self, name)
         wrong = np.flatnonzero(np.abs(self.taker_side) != 1)
@@ -167,6 +175,14 @@ def _check_and_freeze(rows: Quotes | Trades, dtypes: Mapping[str, type]) -> None
             column = column.copy()
             column.flags.writeable = False
             object.__setattr__(rows, name, column)
+
+
+def _check_times(rows: Quotes | Trades) -> None:
+    times = rows.local_ns
+    if len(times) and (times.min() < -_FARTHEST_NS or times.max() > _FARTHEST_NS):
+        row = int(np.flatnonzero((times < -_FARTHEST_NS) | (times > _FARTHEST_NS))[0])
+        owner = type(rows).__name__
+        raise ValueError(f"{owner}.local_ns must be nanoseconds from 1824 to 2116, got {times[row]} in row {row}")
 
 
 def _check_positive(rows: Quotes | Trades, name: str) -> None:

@@ -90,8 +90,8 @@ def times_ns(values: np.ndarray) -> Int64s:
     if values.dtype.kind in "iu":
         return _whole_ns(values.astype(np.int64))
     if values.dtype.kind == "f":
-        seconds = np.where(np.isfinite(values) & (values >= 10**9) & (values < 9 * 10**9), values, 0.0)
-        rest = np.where(np.isfinite(values) & (values >= 10**12) & (values < 9 * 10**18), values, 0.0)
+        seconds = np.where(np.isfinite(values) & (values >= 10**9) & (values < 4 * 10**9), values, 0.0)
+        rest = np.where(np.isfinite(values) & (values >= 10**12) & (values < 4 * 10**18), values, 0.0)
         return _seconds_ns(seconds) + _whole_ns(rest.astype(np.int64))
     return np.array([_text_ns(str(value)) for value in values], dtype=np.int64)
 
@@ -123,7 +123,7 @@ def _understood(found: Mapping[str, str]) -> str:
 def _whole_ns(values: Int64s) -> Int64s:
     result = np.zeros(len(values), dtype=np.int64)
     for unit in _UNITS_NS:
-        fits = (values >= 10**18 // unit) & (values < 9 * (10**18 // unit))
+        fits = (values >= 10**18 // unit) & (values < 4 * (10**18 // unit))
         result[fits] = values[fits] * unit
     return result
 
@@ -137,7 +137,7 @@ def _text_ns(text: str) -> int:
     text = text.strip()
     if text.isascii() and text.isdigit() and len(text) <= 19:
         value = int(text)
-        return next((value * u for u in _UNITS_NS if 10**18 // u <= value < 9 * (10**18 // u)), 0)
+        return next((value * u for u in _UNITS_NS if 10**18 // u <= value < 4 * (10**18 // u)), 0)
     if found := _SECONDS.fullmatch(text):
         return int(found[1]) * 10**9 + int(found[2].ljust(9, "0"))
     if found := _ISO.fullmatch(text):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -92,3 +93,13 @@ def test_a_unit_must_be_positive(coins):
 def test_quoted_ns_is_the_first_quote_and_the_latest_one():
     tape = tape_of(quotes_of([START_NS, START_NS + 9, START_NS + 7]), trades_of([START_NS - 5]))
     assert tape.quoted_ns == (START_NS, START_NS + 9)
+
+
+@pytest.mark.parametrize("time", [-(2**62), 2**62, 2**63 - 1])
+def test_times_whose_differences_would_overflow_are_refused(time):
+    times = np.zeros(len(walk().trades), dtype=np.int64)
+    times[2] = time
+    with pytest.raises(
+        ValueError, match=rf"Trades.local_ns must be nanoseconds from 1824 to 2116, got {time} in row 2"
+    ):
+        dataclasses.replace(walk().trades, local_ns=times)
