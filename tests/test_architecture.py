@@ -19,11 +19,11 @@ ALLOWED = {
     "envs": {"params", "observation", "market", "render", "tape"},
     "policies": {"params", "extremes", "observation", "market"},
     "tape": {"params", "presets", "observation", "market"},
-    "backtest": {"params", "observation", "market", "tape"},
+    "backtest": {"params", "observation", "market", "tape", "policies"},
     "render": {"params", "theme"},
     "rollout": {"params", "observation", "envs", "registration"},
     "evaluation": {"params", "rollout", "tables", "progress", "policies"},
-    "live": {"params", "observation"},
+    "live": {"params", "observation", "market", "tape", "policies", "theme"},
     "plots": {"evaluation", "live", "panels", "params", "rollout", "tables", "theme", "trace"},
 }
 HEAVY = {"torch", "stable_baselines3", "agents", "matplotlib", "polars", "pandas", "onnxruntime", "onnx", "rich"}

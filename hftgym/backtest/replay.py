@@ -12,6 +12,7 @@ from hftgym.market.layout import N_INFO
 from hftgym.market.single import FIELDS_AT, allocate, reset_replay, step_replay
 from hftgym.observation import N_FEATURES
 from hftgym.params import EnvParams
+from hftgym.policies.base import checked_action
 from hftgym.tape.calibration import calibrate
 from hftgym.tape.parquet import TapeFile
 from hftgym.tape.track import Clock, Stretch, clock_of, latency_of, stretches
@@ -73,7 +74,7 @@ class _Run:
 
     def __init__(self, policy: Any, params: EnvParams, clock: Clock) -> None:
         self._policy, self._clock = policy, clock
-        self._actions = 4 if params.sized_actions else 2
+        self._params = params
         self._memory = allocate(params)
         self._observation = np.zeros(N_FEATURES, dtype=np.float32)
         self._orders = np.zeros(0)
@@ -113,11 +114,7 @@ class _Run:
         action, self._state = self._policy.predict(
             self._observation.copy(), state=self._state, episode_start=start, deterministic=True
         )
-        action = np.asarray(action, dtype=np.float64)
-        if action.shape != (self._actions,) or not (np.abs(action) <= 1).all():
-            wanted = "two numbers in [-1, 1] (bid, ask)" if self._actions == 2 else "four numbers in [-1, 1]"
-            raise ValueError(f"{type(self._policy).__name__} must return {wanted}, got {action}")
-        return action
+        return checked_action(action, self._params, name=type(self._policy).__name__)
 
     def _keep(self, log: np.ndarray, stretch: Stretch) -> None:
         """Copy the fills of this tick, with the numbers of their events replaced by times."""

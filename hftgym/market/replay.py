@@ -15,7 +15,7 @@ from hftgym.market.compile import formula
 from hftgym.market.delay import order_sizes
 from hftgym.market.lane import load, reset_lane, store_outcome, store_state
 from hftgym.market.latency import ring_slot_before
-from hftgym.market.layout import ORDER_ROWS, Executed
+from hftgym.market.layout import ORDER_ROWS, Executed, Orders
 from hftgym.market.matching import FAR, room
 from hftgym.market.passes import utility_pass
 from hftgym.market.queue import (
@@ -116,9 +116,16 @@ def replay_pass(f, now, o, n, lane, p, track, turn, log):
     send(now, o, n, lane, p, track, turn, cursor)
     tally = walk(o, n, lane, track, cursor, turn % track.slots, before, p, log)
     o[CURSOR * n + lane] = cursor + 1.0
+    bid, ask = o[BID * n + lane], o[ASK_ROWS * n + lane]
+    close_tick(f, now, n, lane, p, before, bid, ask, tally, ticks[cursor + 1, MID], ticks[cursor + 1, HALF])
+
+
+@formula
+def close_tick(f, now, n, lane, p, before, bid, ask, tally, next_mid, next_half_spread):
+    """Settle the tick of one lane with the fills of the Tally; bid and ask are the quotes that were in force last."""
     done = Executed(
-        o[BID * n + lane],
-        o[ASK_ROWS * n + lane],
+        bid,
+        ask,
         tally.bought,
         tally.sold,
         0.0,  # nothing for `settle` to sweep: what the market has passed is filled already
@@ -127,7 +134,6 @@ def replay_pass(f, now, o, n, lane, p, track, turn, log):
         tally.fees,
         tally.captured,
     )
-    next_mid, next_half_spread = ticks[cursor + 1, MID], ticks[cursor + 1, HALF]
     leaving, oldest = now[at.LEAVING * n + lane], now[at.OLDEST * n + lane]
     after, outcome, features = settle(before, p, done, next_mid, next_half_spread, leaving, oldest, True)
     store_state(f, n, lane, after)
@@ -152,7 +158,8 @@ def walk(o, n, lane, track, cursor, head, before, p, log):
         if i == arrival:
             event = -1
             inventory = before.inventory + tally.bought - tally.sold
-            book, bought, sold = receive(book, inventory, p, o, n, lane, track, head, before.tick)
+            due = decided(o, n, lane, ring_slot_before(head, track.slots - 1, track.slots))
+            book, bought, sold = receive(book, inventory, due, p, o, n, lane, before.tick)
         else:
             book, bought, sold = meet(book, events, event)
         tally = book_fills(tally, bought, sold, before.mid, p)
@@ -170,23 +177,35 @@ def send(now, o, n, lane, p, track, turn, cursor):
     bid_size, ask_size = order_sizes(now, n, lane, p)
     mid, half_spread = track.ticks[cursor, MID], track.ticks[cursor, HALF]
     bid, ask = now[at.ACTION_BID * n + lane], now[at.ACTION_ASK * n + lane]
-    orders = decide(bid, ask, bid_size, ask_size, mid, half_spread, p)
+    orders = quotes_on_grid(bid, ask, bid_size, ask_size, mid, half_spread, p, track.steps, track.per_unit)
     row = RING + (turn % track.slots) * ORDER_ROWS
-    o[row * n + lane] = on_grid(orders.bid, 1.0, track.steps, track.per_unit)
-    o[(row + 1) * n + lane] = on_grid(orders.ask, -1.0, track.steps, track.per_unit)
+    o[row * n + lane] = orders.bid
+    o[(row + 1) * n + lane] = orders.ask
     o[(row + 2) * n + lane] = orders.bid_size
     o[(row + 3) * n + lane] = orders.ask_size
 
 
 @formula
-def receive(book, inventory, p, o, n, lane, track, head, tick):
-    """Return (Book, bought, sold) after the decision that is due has reached the market."""
-    row = RING + ring_slot_before(head, track.slots - 1, track.slots) * ORDER_ROWS
-    bid_price, ask_price = o[row * n + lane], o[(row + 1) * n + lane]
-    bid_size = room(inventory, o[(row + 2) * n + lane], 1.0, p)
-    ask_size = room(inventory, o[(row + 3) * n + lane], -1.0, p)
-    bid, bid_taken, bid_quoted = arrive(book.bid, 1.0, bid_price, bid_size, book.touch)
-    ask, ask_taken, ask_quoted = arrive(book.ask, -1.0, ask_price, ask_size, book.touch)
+def quotes_on_grid(bid, ask, bid_size, ask_size, mid, half_spread, p, steps, per_unit):
+    """Return the Orders that the actions (bid, ask) ask for, rounded away from the mid to the price grid."""
+    orders = decide(bid, ask, bid_size, ask_size, mid, half_spread, p)
+    bid, ask = on_grid(orders.bid, 1.0, steps, per_unit), on_grid(orders.ask, -1.0, steps, per_unit)
+    return Orders(bid, ask, bid_size, ask_size, 1.0)
+
+
+@formula
+def decided(o, n, lane, slot):
+    """Return the Orders in a slot of the ring of decisions."""
+    row = RING + slot * ORDER_ROWS
+    return Orders(o[row * n + lane], o[(row + 1) * n + lane], o[(row + 2) * n + lane], o[(row + 3) * n + lane], 1.0)
+
+
+@formula
+def receive(book, inventory, orders, p, o, n, lane, tick):
+    """Return (Book, bought, sold) after the orders that are due have reached the market."""
+    bid_size, ask_size = room(inventory, orders.bid_size, 1.0, p), room(inventory, orders.ask_size, -1.0, p)
+    bid, bid_taken, bid_quoted = arrive(book.bid, 1.0, orders.bid, bid_size, book.touch)
+    ask, ask_taken, ask_quoted = arrive(book.ask, -1.0, orders.ask, ask_size, book.touch)
     note_arrival(o, BID, n, lane, bid, bid_quoted, tick)
     note_arrival(o, ASK_ROWS, n, lane, ask, ask_quoted, tick)
     o[QUOTED_BID * n + lane], o[QUOTED_ASK * n + lane] = bid_quoted, ask_quoted

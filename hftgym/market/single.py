@@ -40,7 +40,13 @@ def set_seed(memory: np.ndarray, seed: int) -> None:
 
 
 @formula
-def _rings(memory, p):
+def parts_of(memory):
+    """Return (Params, fields, scratch of one tick)."""
+    return unpack(memory[_PARAMS:FIELDS_AT]), memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
+
+
+@formula
+def rings_of(memory, p):
     """Return (prices, decisions, market data, slots of decisions, slots of market data)."""
     sent, seen = int(p.latency_longest) + 1, int(p.data_latency) + 1
     first = _RING_AT + int(p.window)
@@ -51,13 +57,13 @@ def _rings(memory, p):
 
 
 @formula
-def _start(memory, observation, mid, half_spread, ticks, inventory):
-    p = unpack(memory[_PARAMS:FIELDS_AT])
-    f = memory[FIELDS_AT:_NOW_AT]
+def start_single(memory, observation, mid, half_spread, ticks, inventory):
+    """Start the next episode at a price and write the first observation."""
+    p, f, _ = parts_of(memory)
     turn = int(memory[0])
     f[at.EPISODE] += 1.0
     reset_lane(f, 1, 0, p, mid, half_spread, ticks, inventory)
-    prices, decisions, data, sent, seen = _rings(memory, p)
+    prices, decisions, data, sent, seen = rings_of(memory, p)
     prices[turn % prices.size] = mid
     if p.late != 0.0:
         clear_rings(f, 1, 0, decisions, data, sent, seen)
@@ -66,7 +72,7 @@ def _start(memory, observation, mid, half_spread, ticks, inventory):
 
 
 @formula
-def _turn_ring(memory, now, prices):
+def turn_ring(memory, now, prices):
     """Move the rings on, fetch the two prices that the window needs, and return the number of the turn."""
     turn = int(memory[0]) + 1
     memory[0] = turn
@@ -83,7 +89,7 @@ def _read_action(now, action):
 
 
 @formula
-def _finish(f, prices, turn, observation):
+def finish_tick(f, prices, turn, observation):
     """Keep the new price, measure the sums anew when that is due, and write the observation."""
     head = turn % prices.size
     prices[head] = f[at.MID]
@@ -97,7 +103,7 @@ def _finish(f, prices, turn, observation):
 def reset_single(memory, observation, ticks, inventory):
     """Start the next episode and write its first observation."""
     mid = memory[_PARAMS]
-    _start(memory, observation, mid, mid * memory[_HALF_SPREAD], ticks, inventory)
+    start_single(memory, observation, mid, mid * memory[_HALF_SPREAD], ticks, inventory)
 
 
 @formula
@@ -106,13 +112,12 @@ def _step(memory, action, observation, full):
     for i in range(action.size):
         if not abs(action[i]) <= 1.0:
             return math.nan, False
-    p = unpack(memory[_PARAMS:FIELDS_AT])
-    f, now = memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
-    prices, decisions, data, sent, seen = _rings(memory, p)
-    turn = _turn_ring(memory, now, prices)
+    p, f, now = parts_of(memory)
+    prices, decisions, data, sent, seen = rings_of(memory, p)
+    turn = turn_ring(memory, now, prices)
     _read_action(now, action)
     run_tick(f, now, 1, p, (decisions, data, sent, seen), turn, full)
-    _finish(f, prices, turn, observation)
+    finish_tick(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0
 
 
@@ -131,10 +136,9 @@ def step_full_single(memory, action, observation):
 @kernel
 def reset_replay(memory, observation, start, ticks, inventory, orders, track):
     """Start the next episode on a recorded market: at tick `start`, or at a drawn one if that is negative."""
-    p = unpack(memory[_PARAMS:FIELDS_AT])
-    f = memory[FIELDS_AT:_NOW_AT]
+    p, f, _ = parts_of(memory)
     start_replay(f, orders, 1, 0, p, track, start, ticks, inventory)
-    prices, _, _, _, _ = _rings(memory, p)
+    prices, _, _, _, _ = rings_of(memory, p)
     prices[int(memory[0]) % prices.size] = f[at.MID]
     for i in range(N_FEATURES):
         observation[i] = f[at.FEATURE + i]
@@ -147,11 +151,10 @@ def step_replay(memory, action, observation, orders, track, log):
     for i in range(action.size):
         if not abs(action[i]) <= 1.0:
             return math.nan, False
-    p = unpack(memory[_PARAMS:FIELDS_AT])
-    f, now = memory[FIELDS_AT:_NOW_AT], memory[_NOW_AT:_RING_AT]
-    prices, _, _, _, _ = _rings(memory, p)
-    turn = _turn_ring(memory, now, prices)
+    p, f, now = parts_of(memory)
+    prices, _, _, _, _ = rings_of(memory, p)
+    turn = turn_ring(memory, now, prices)
     _read_action(now, action)
     replay_pass(f, now, orders, 1, 0, p, track, turn, log)
-    _finish(f, prices, turn, observation)
+    finish_tick(f, prices, turn, observation)
     return now[at.REWARD], now[at.TERMINATED] != 0.0

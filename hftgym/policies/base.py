@@ -142,3 +142,17 @@ def checked_observation(observation: ArrayLike) -> NDArray[np.float32]:
 
 def _names(columns: Sequence[int] | NDArray[np.intp]) -> str:
     return ", ".join(FEATURE_NAMES[i] for i in columns)
+
+
+def checked_action(action: ArrayLike, params: EnvParams, *, name: str) -> NDArray[np.float64]:
+    """Return one decision as float64 (2,), or (4,) where actions are sized.
+
+    Raises:
+        ValueError: It has another shape, or is not in [-1, 1]; the message names the policy.
+    """
+    wanted = 4 if params.sized_actions else 2
+    checked = np.asarray(action, dtype=np.float64)
+    if checked.shape != (wanted,) or not (np.abs(checked) <= 1).all():
+        which = "two numbers in [-1, 1] (bid, ask)" if wanted == 2 else "four numbers in [-1, 1]"
+        raise ValueError(f"{name} must return {which}, got {checked}")
+    return checked

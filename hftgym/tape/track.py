@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -148,6 +148,11 @@ def latency_of(params: EnvParams, latency_s: float | None) -> float:
     return params.order_latency * params.tick_s
 
 
+def least_half_spread(mid: Any, steps: float, per_unit: float) -> Any:
+    """Return the half-spread to quote in where the recorded one is smaller: half a step of the grid."""
+    return steps / per_unit / 2 if steps else _LEAST_SPREAD * mid
+
+
 def grid_of(price_step: float | None) -> tuple[float, float]:
     """Return a price step as a fraction of whole numbers (steps, per_unit); (0, 1) for no grid."""
     if not price_step:
@@ -194,8 +199,7 @@ def _stretch(
     last = np.maximum.accumulate(np.where(events[:, 0] == 0.0, np.arange(len(events)), -1))[first - 1]
     bid, ask = events[last, 1], events[last, 3]
     mid = 0.5 * bid + 0.5 * ask
-    least = steps / per_unit / 2 if steps else _LEAST_SPREAD * mid
-    half = np.maximum((ask - bid) / 2, least)
+    half = np.maximum((ask - bid) / 2, least_half_spread(mid, steps, per_unit))
     used = events[: first[-1]]
     rows = np.column_stack([first, np.minimum(arrival, len(used)), last, mid, half]).astype(np.float64)
     track = track_of(np.ascontiguousarray(rows), used, grid=grid, whole_ticks=clock.whole_ticks)

@@ -1,0 +1,363 @@
+"""A live session: a policy on a market that is happening, through the observation and the account of the simulator."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from hftgym.live.broker import NOTHING, Broker, Fill, Wanted
+from hftgym.live.events import Event, Feed, Quote, Status
+from hftgym.live.latency import LatencyMonitor
+from hftgym.market import layout as at
+from hftgym.market.layout import N_INFO
+from hftgym.market.live import begin, quotes, settle_fills, wind_clock
+from hftgym.market.single import FIELDS_AT, allocate
+from hftgym.observation import N_FEATURES
+from hftgym.params import EnvParams
+from hftgym.policies.base import checked_action
+from hftgym.tape.track import Clock, grid_of, least_half_spread
+
+State = Literal["waiting", "warming", "trading", "withdrawn", "stopped"]
+# More ticks than this in which nothing came are no market but a clock that has jumped, or a machine that has slept.
+_MOST_SILENT_TICKS = 1_000
+
+
+class Snapshot(NamedTuple):
+    """What observers see, once per tick. Money in quote currency, inventory in units."""
+
+    time_ns: int
+    tick: int
+    mid: float
+    bid: float  # best prices of the market
+    ask: float
+    quote_bid: float  # own quotes, NaN for none
+    quote_ask: float
+    inventory: float
+    cash: float
+    equity: float
+    fills: tuple[Fill, ...]
+    spread_capture: float  # of this tick
+    inventory_pnl: float
+    fees: float
+    state: State
+    reason: str
+
+
+class Gate(Protocol):
+    """What may cut the wanted quotes, see `hftgym.live.risk`."""
+
+    tripped: str | None
+
+    def allow(self, wanted: Wanted, view: Any) -> Wanted:
+        """Return what of the wanted quotes may be sent."""
+        ...
+
+
+class RiskView(NamedTuple):
+    """What a gate sees."""
+
+    now_ns: int
+    mid: float
+    bid: float
+    ask: float
+    inventory: float
+    in_flight_bid: float
+    in_flight_ask: float
+    equity: float
+    start_equity: float
+    data_age_ns: int
+    latency_ns: int
+
+
+class Journal(Protocol):
+    """What a session writes down, see `hftgym.live.journal`."""
+
+    def append(self, kind: str, /, **values: Any) -> None:
+        """Add a record."""
+        ...
+
+
+class LiveSession:
+    """Runs one policy on one market.
+
+    At the first quote and every `params.tick_s` seconds after it the policy sees the last quotes received and decides;
+    what it wants goes through the gate to the broker. Between two decisions fills are collected, and the account and
+    the observation are made of them by the same code as in the environments and in `backtest`.
+
+    After `params.horizon` ticks the observed time starts anew; account and window go on. When the stream breaks, all
+    quotes are withdrawn; once it is whole again the window is rebuilt before the policy is asked again. A clock that
+    jumps by more than 1,000 ticks counts as a break.
+
+    Args:
+        feed: The market.
+        policy: Anything with SB3's `predict`.
+        broker: Where orders go.
+        params: The market as the policy is to see it.
+        price_step: The price grid that quotes are rounded to; None for none.
+        gate: Limits that do not depend on the policy.
+        journal: What happens is written there before it matters.
+        clock: ns since 1970, the clock of the feed's `received_ns`; None if time passes with the events alone, as in a
+            recorded feed.
+        observers: Called with a Snapshot once per tick.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        policy: Any,
+        broker: Broker,
+        *,
+        params: EnvParams,
+        price_step: float | None = None,
+        gate: Gate | None = None,
+        journal: Journal | None = None,
+        clock: Callable[[], int] | None = time.time_ns,
+        observers: Sequence[Callable[[Snapshot], None]] = (),
+    ) -> None:
+        self.feed, self.policy, self.broker, self.params = feed, policy, broker, params
+        self.latency = LatencyMonitor()
+        self.state: State = "waiting"
+        self.reason = ""
+        self._gate, self._journal, self._clock, self._observers = gate, journal, clock, observers
+        self._steps, self._per_unit = grid_of(price_step)
+        self._memory, self._observation = allocate(params), np.zeros(N_FEATURES, dtype=np.float32)
+        self._account = self._memory[FIELDS_AT : FIELDS_AT + N_INFO]
+        self._wanted, self._sent = np.zeros(4), NOTHING
+        self._policy_state: Any = None
+        self._ticks: Clock | None = None
+        self._tick, self._next_ns, self._now_ns, self._quoted_ns = 0, 0, 0, 0
+        self._quote: Quote | None = None
+        self._episode_start, self._warm_ticks, self._whole = True, 0, True
+        self._cash, self._inventory, self._start_equity, self._latency_ns = 0.0, 0.0, 0.0, 0
+        self._last_tick: int | None = None
+        self._stopping = asyncio.Event()
+
+    def stop(self, reason: str) -> None:
+        """End the session at the next opportunity; from another thread call it through the loop."""
+        self.reason = self.reason or reason
+        self._stopping.set()
+
+    async def run(self, ticks: int | None = None) -> None:
+        """Run until the feed ends, so many ticks have passed, or something stops it; then cancel every order.
+
+        Raises:
+            Exception: What the policy, the broker or the journal raised; every order was cancelled before.
+        """
+        self._last_tick = ticks
+        holdings = await self.broker.start()
+        self._cash, self._inventory = holdings.cash, holdings.inventory
+        tasks: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(self._read()),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        if self._clock is not None:
+            tasks.append(asyncio.ensure_future(self._keep_time(self._clock)))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.state = "stopped"
+            await self._leave()
+
+    async def _leave(self) -> None:
+        try:
+            await self.broker.cancel_all()
+            self._write("stop", reason=self.reason or "the feed ended")
+        finally:
+            await self.feed.close()
+            await self.broker.close()
+
+    async def _read(self) -> None:
+        async for event in self.feed.events():
+            self._on(event)
+            if self._stopping.is_set():
+                return
+        if self._clock is None and self._ticks is not None:
+            self._pass(self._now_ns + 1)  # the last tick ends with the last event
+
+    async def _keep_time(self, clock: Callable[[], int]) -> None:
+        """End ticks in which nothing comes."""
+        while not self._stopping.is_set():
+            wait_ns = self._next_ns - clock() if self._ticks is not None else round(self.params.tick_s * 1e9)
+            await asyncio.sleep(max(wait_ns, 100_000) * 1e-9)
+            now = clock()
+            if self._ticks is not None and now > self._next_ns:
+                self._pass(now)
+
+    def _on(self, event: Event) -> None:
+        """Take the market's next event."""
+        self._now_ns = max(self._now_ns, event.received_ns)
+        event = event._replace(received_ns=self._now_ns)  # a clock that steps back reverses nothing
+        if self._ticks is not None and self._now_ns > self._next_ns:
+            self._pass(self._now_ns)
+        if self._stopping.is_set():
+            return
+        self._write(type(event).__name__.lower(), **event._asdict())
+        self.broker.on_event(event)
+        if isinstance(event, Quote):
+            self._quote, self._quoted_ns = event, self._now_ns
+            if self._ticks is None:
+                self._ticks = Clock(first_ns=self._now_ns, tick_s=self.params.tick_s, latency_s=0.0)
+                self._next_ns = self._now_ns
+        elif isinstance(event, Status):
+            self._on_status(event)
+
+    def _on_status(self, status: Status) -> None:
+        if status.kind == "connected":
+            return
+        if status.kind != "resynchronised":
+            self._break(status.text, status.received_ns)
+        elif not self._whole:
+            self._whole, self._warm_ticks = True, -1  # the window starts anew at the next tick
+
+    def _break(self, why: str, now_ns: int) -> None:
+        """Withdraw until the stream is whole again."""
+        self._whole, self.reason = False, why
+        if self.state in ("trading", "warming"):
+            self._want(NOTHING, now_ns)
+            self.state = "withdrawn"
+
+    def _pass(self, now_ns: int) -> None:
+        """End every tick that has ended before `now_ns`."""
+        assert self._ticks is not None
+        if now_ns - self._next_ns > _MOST_SILENT_TICKS * self.params.tick_s * 1e9:
+            self._break("the clock jumped", now_ns)
+            self._end_tick(self._next_ns)
+            self._ticks = Clock(first_ns=now_ns, tick_s=self.params.tick_s, latency_s=0.0)
+            self._tick, self._next_ns, self._whole, self._warm_ticks = 0, now_ns, True, -1
+            return
+        while self._next_ns < now_ns and not self._stopping.is_set():
+            self._end_tick(self._next_ns)
+
+    def _end_tick(self, time_ns: int) -> None:
+        """Settle what happened since the last decision, and make the next one."""
+        assert self._ticks is not None
+        began = time.perf_counter_ns()
+        mid, half = self._market()
+        fills: tuple[Fill, ...] = tuple(self.broker.take_fills(time_ns))
+        if self.state == "waiting" or self._warm_ticks < 0:
+            self._start_window(mid, half, fills)
+        else:
+            self._settle(fills, mid, half)
+        for fill in fills:
+            self._write("fill", **fill._asdict())
+        self._decide(time_ns, half)
+        self._latency_ns = time.perf_counter_ns() - began
+        self.latency.record(self._latency_ns)
+        self._tell(time_ns, fills)
+        self._tick += 1
+        self._next_ns = int(self._ticks.times_ns(self._tick, self._tick)[0])
+        if self._last_tick is not None and self._tick > self._last_tick:
+            self.stop(f"{self._last_tick} ticks have passed")
+
+    def _market(self) -> tuple[float, float]:
+        """Return mid and half-spread of the last quote, as a replay sees them."""
+        assert self._quote is not None
+        bid, ask = self._quote.bid, self._quote.ask
+        mid = 0.5 * bid + 0.5 * ask
+        return mid, max((ask - bid) / 2, least_half_spread(mid, self._steps, self._per_unit))
+
+    def _start_window(self, mid: float, half: float, fills: Sequence[Fill]) -> None:
+        """Begin an episode with an empty window; fills meanwhile go straight into the account."""
+        for fill in fills:
+            self._cash -= fill.side * fill.size * fill.price + fill.fee
+            self._inventory += fill.side * fill.size
+        begin(self._memory, self._observation, mid, half, self._cash, self._inventory)
+        first = self.state == "waiting"
+        self._episode_start, self._policy_state = True, None
+        # At the start an agent begins as in every episode; after a break it waits until the window is full again.
+        self._warm_ticks = 0 if first else self.params.window - 1
+        self.state = "trading" if first else "warming"
+        self._start_equity = self._start_equity if not first else self._cash + self._inventory * mid
+
+    def _settle(self, fills: Sequence[Fill], mid: float, half: float) -> None:
+        rows = np.array([(f.side, f.price, f.size, f.fee) for f in fills], dtype=np.float64).reshape(-1, 4)
+        _, ended = settle_fills(self._memory, self._observation, rows, self._sent.bid, self._sent.ask, mid, half)
+        self._cash, self._inventory = float(self._account[at.CASH]), float(self._account[at.INVENTORY])
+        if self._account[at.EQUITY] <= 0:
+            self.stop("ruin: the equity is not above 0")
+        elif ended:
+            wind_clock(self._memory, self._observation)
+            self._episode_start = True
+        self._warm_ticks = max(0, self._warm_ticks - 1)
+        if self.state == "warming" and self._warm_ticks == 0 and self._whole:
+            self.state, self.reason = "trading", ""
+
+    def _decide(self, time_ns: int, half: float) -> None:
+        """Ask the policy, and send what the gate lets through."""
+        if self._gate is not None and self._gate.tripped:
+            self.stop(self._gate.tripped)
+        if self.state != "trading" or self._stopping.is_set():
+            return
+        action, self._policy_state = self.policy.predict(
+            self._observation.copy(),
+            state=self._policy_state,
+            episode_start=np.array([self._episode_start]),
+            deterministic=True,
+        )
+        self._episode_start = False
+        action = checked_action(action, self.params, name=type(self.policy).__name__)
+        quotes(self._memory, action, half, self._steps, self._per_unit, self._wanted)
+        wanted = Wanted(*self._wanted.tolist())
+        self._write("decision", tick=self._tick, action=action.tolist(), wanted=list(wanted))
+        self._want(wanted if self._gate is None else self._gate.allow(wanted, self._view(time_ns)), time_ns)
+
+    def _want(self, wanted: Wanted, now_ns: int) -> None:
+        self._sent = wanted
+        self.broker.quote(wanted, now_ns)
+
+    def _view(self, time_ns: int) -> RiskView:
+        assert self._quote is not None
+        bid, ask = self.broker.in_flight()
+        mid, equity = float(self._account[at.MID]), float(self._account[at.EQUITY])
+        return RiskView(
+            now_ns=time_ns,
+            mid=mid,
+            bid=self._quote.bid,
+            ask=self._quote.ask,
+            inventory=self._inventory,
+            in_flight_bid=bid,
+            in_flight_ask=ask,
+            equity=equity,
+            start_equity=self._start_equity,
+            data_age_ns=time_ns - self._quoted_ns,
+            latency_ns=self._latency_ns,
+        )
+
+    def _tell(self, time_ns: int, fills: tuple[Fill, ...]) -> None:
+        mid, bid, ask, inventory, cash, equity, _, _, fees, capture, drift = self._account.tolist()
+        self._write("mark", tick=self._tick, mid=mid, cash=cash, inventory=inventory, equity=equity)
+        if not self._observers:
+            return
+        own_bid = self._sent.bid if self._sent.bid_size > 0 else float("nan")
+        own_ask = self._sent.ask if self._sent.ask_size > 0 else float("nan")
+        snapshot = Snapshot(
+            time_ns,
+            self._tick,
+            mid,
+            bid,
+            ask,
+            own_bid,
+            own_ask,
+            inventory,
+            cash,
+            equity,
+            fills,
+            capture,
+            drift,
+            fees,
+            self.state,
+            self.reason,
+        )
+        for observer in self._observers:
+            observer(snapshot)
+
+    def _write(self, kind: str, /, **values: Any) -> None:
+        if self._journal is not None:
+            self._journal.append(kind, **values)
