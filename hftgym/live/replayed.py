@@ -1,0 +1,161 @@
+"""A session played again from its journal: what it saw as a tape, and what the policy decides on it now."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hftgym.backtest import Backtest, backtest
+from hftgym.live.broker import Fill
+from hftgym.live.events import Event, Quote, Trade
+from hftgym.live.journal import EVENTS, JournalError, read_session
+from hftgym.params import EnvParams
+from hftgym.tape.columns import joined
+from hftgym.tape.steps import Steps, step_of
+from hftgym.tape.types import Quotes, Tape, Trades
+from hftgym.tape.watch import Watch
+
+_BREAKS = frozenset({"disconnected", "gap", "stale", "shutdown"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recorded:
+    """One session of a journal.
+
+    Attributes:
+        start: The values of its "start".
+        tape: Its quotes and trades.
+        decisions: By tick, the action that was decided: float64 (2,) or (4,).
+        fills: What was filled.
+        unbroken: Ticks decided before the stream broke for the first time, all of them if it never did.
+    """
+
+    start: dict[str, Any]
+    tape: Tape
+    decisions: dict[int, np.ndarray]
+    fills: tuple[Fill, ...]
+    unbroken: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Replayed:
+    """A session beside its replay.
+
+    Attributes:
+        recorded: The session.
+        backtest: The replay.
+        compared: How many decisions there are on both sides, up to the first break of the stream: after one, a session
+            knows less than a replay, which sees the tape in one piece.
+        differing: The ticks of those in which the two actions are not equal, bit for bit.
+    """
+
+    recorded: Recorded
+    backtest: Backtest
+    compared: int
+    differing: tuple[int, ...]
+
+
+def replay_session(path: Path | str, policy: Any, *, session: int = -1) -> Replayed:
+    """Play a policy over what a session saw, with the session's parameters and latency, and compare the decisions.
+
+    With the policy of the session, on paper and with limits that cut nothing, every decision is the same.
+
+    Args:
+        path: The journal.
+        policy: Anything that `hftgym.backtest.backtest` plays.
+        session: Which of the journal's sessions, counted from 0; from the last one if negative.
+
+    Raises:
+        JournalError: The journal is damaged, or has no such session, or that has seen no quote.
+        ValueError: The session is shorter than one tick.
+    """
+    recorded = read_recorded(path, session=session)
+    params = EnvParams.from_dict(recorded.start["params"])
+    listener = _Listener(policy)
+    result = backtest(
+        listener,
+        recorded.tape,
+        params,
+        latency_s=recorded.start["latency_s"],
+        price_step=recorded.start["price_step"] or 0.0,
+    )
+    last = min(len(listener.actions), recorded.unbroken)
+    both = [(tick, action) for tick, action in recorded.decisions.items() if tick < last]
+    differing = tuple(tick for tick, action in both if not np.array_equal(action, listener.actions[tick]))
+    return Replayed(recorded=recorded, backtest=result, compared=len(both), differing=differing)
+
+
+def read_recorded(path: Path | str, *, session: int = -1) -> Recorded:
+    """Return one session of a journal. Arguments and errors as in `replay_session`."""
+    count = sum(kind == "start" for kind, _ in read_session(path))
+    number = session + count if session < 0 else session
+    if not 0 <= number < count:
+        raise JournalError(f"{path}: session must be one of {count} sessions, got {session}")
+    start: dict[str, Any] = {}
+    events: list[Event] = []
+    decisions: dict[int, np.ndarray] = {}
+    fills: list[Fill] = []
+    current, unbroken = -1, None
+    for kind, values in read_session(path):
+        current += kind == "start"
+        if current != number:
+            continue
+        if kind == "start":
+            start = values
+        elif kind in EVENTS:
+            events.append(EVENTS[kind](**values))
+            if values.get("kind") in _BREAKS and unbroken is None:
+                unbroken = 1 + max(decisions, default=-1)
+        elif kind == "decision":
+            decisions[values["tick"]] = np.array(values["action"], dtype=np.float64)
+        elif kind == "fill":
+            fills.append(Fill(**values))
+    tape = _tape_of(events, start, path=Path(path))
+    last = 1 + max(decisions, default=-1) if unbroken is None else unbroken
+    return Recorded(start=start, tape=tape, decisions=decisions, fills=tuple(fills), unbroken=last)
+
+
+def _tape_of(events: list[Event], start: dict[str, Any], *, path: Path) -> Tape:
+    quotes = _columns([event for event in events if isinstance(event, Quote)], Quote)
+    trades = _columns([event for event in events if isinstance(event, Trade)], Trade)
+    if not len(quotes["bid"]):
+        raise JournalError(f"{path}: the session has seen no quote, there is nothing to replay")
+    trades["taker_side"] = trades["taker_side"].astype(np.int8)
+    rows = Quotes(**quotes), Trades(**trades)
+    watch = Watch()
+    watch.add(joined(*rows), rows[0])
+    step = start["price_step"] or None
+    size = step_of((quotes["bid_size"], quotes["ask_size"], trades["size"]))
+    return Tape(
+        venue=start["venue"],
+        symbol=start["symbol"],
+        quotes=rows[0],
+        trades=rows[1],
+        report=watch.report(path),
+        steps=Steps(price=step, size=size),
+    )
+
+
+def _columns(rows: list[Any], kind: type[Quote] | type[Trade]) -> dict[str, np.ndarray]:
+    """Return rows as columns with the names of a tape."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(kind._fields)
+    dtypes = {"received_ns": np.int64, "exchange_ns": np.int64}
+    named = zip(kind._fields, columns, strict=True)
+    found = {name: np.array(column, dtype=dtypes.get(name, np.float64)) for name, column in named}
+    found["local_ns"] = found.pop("received_ns")
+    return found
+
+
+class _Listener:
+    """A policy whose actions are kept."""
+
+    def __init__(self, policy: Any) -> None:
+        self._policy = policy
+        self.actions: list[np.ndarray] = []
+
+    def predict(self, observation: np.ndarray, **named: Any) -> tuple[Any, Any]:
+        """Decide as the policy does."""
+        action, state = self._policy.predict(observation, **named)
+        self.actions.append(np.array(action, dtype=np.float64))
+        return action, state

@@ -1,0 +1,203 @@
+"""What a session may do at most, whatever its policy wants: the limits, and the gate that every quote passes.
+
+The gate is arithmetic on what it is told, without clocks, files or waiting. The position cannot exceed its limit,
+because every unit that could still be filled counts as if it were: orders in the market, orders on their way, and
+cancelled ones until the venue has confirmed that.
+"""
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+from hftgym.live.broker import NOTHING, Wanted
+from hftgym.live.kill import KillSwitch
+
+__all__ = ["REASONS", "KillSwitch", "Reason", "RiskGate", "RiskLimits", "RiskView"]
+
+Reason = Literal[
+    "tripped",  # stopped for good
+    "not finite",  # NaN, infinite, or a negative size, anywhere
+    "crossed",  # the market's bid is not below its ask, or its mid is not between them: not a market to quote in
+    "clock",  # the clock went back: how old the market data are is not known
+    "stale",  # the market data are too old
+    "latency",  # messages take too long
+    "order size",  # cut to the largest order
+    "collar",  # too far from the mid
+    "inventory",  # cut to what the limit leaves
+    "rate",  # too many orders
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+_DUST = 1e-9  # units; less is what rounding leaves of a difference of decimals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskLimits:
+    """What a session may do at most.
+
+    Attributes:
+        max_inventory: Units held, long or short, whatever is filled of the orders in flight.
+        max_order_size: Units of one order; larger ones are cut.
+        max_loss: Quote currency below the equity at the start; once reached the gate is tripped for good.
+        max_orders_per_s: New orders a second on average, and at once; further ones are withdrawn. Cancels are free.
+        collar: How far a quote may be from the mid, as a share of it; one outside is withdrawn, not moved.
+        max_data_age_s: Seconds since the last market data; above, everything is withdrawn until there are fresh ones.
+        max_latency_s: Seconds that messages may take, as the session measures them; above, everything is withdrawn.
+
+    Raises:
+        ValueError: A limit is not finite and above 0, or allows less than one order a second at once.
+    """
+
+    max_inventory: float
+    max_order_size: float
+    max_loss: float
+    max_orders_per_s: float = 20.0
+    collar: float = 0.01
+    max_data_age_s: float = 5.0
+    max_latency_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, value in asdict(self).items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and value > 0):
+                raise ValueError(f"RiskLimits.{name} must be a finite number above 0, got {value!r}")
+        if self.max_orders_per_s < 1:
+            raise ValueError(f"RiskLimits.max_orders_per_s must be at least 1, got {self.max_orders_per_s!r}")
+        if self.collar >= 1:
+            raise ValueError(f"RiskLimits.collar must be a share of the mid below 1, got {self.collar!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the limits by name."""
+        return asdict(self)
+
+
+class RiskView(NamedTuple):
+    """What the gate looks at, all of one moment: fills are booked before the orders in flight are counted."""
+
+    now_ns: int
+    mid: float
+    bid: float
+    ask: float
+    inventory: float  # units
+    in_flight_bid: float  # units of all bids that could still be filled, cancels not yet confirmed included
+    in_flight_ask: float
+    equity: float  # quote currency
+    start_equity: float
+    data_age_ns: int  # since the last market data were received
+    latency_ns: int  # of messages, as the session measures it; below 0 where two clocks differ
+    # Prices of the orders among those in flight that an equal quote would leave in the market as they are, 0 for none.
+    # Any other quote sends a new order, which needs room beside those in flight, and counts towards the rate.
+    kept_bid: float = 0.0
+    kept_ask: float = 0.0
+
+
+class RiskGate:
+    """Cuts what a policy wants down to what the limits allow.
+
+    The position stays within its limit if three things hold: the view is of one moment, a quote at a kept price sends
+    no new order, and an order counts as in flight until the venue has said that it can no longer be filled.
+
+    Args:
+        limits: What is allowed.
+
+    Attributes:
+        counts: How often each reason has cut something: a side, or for the reasons that withdraw everything, a quote.
+        tripped: Why the gate has stopped for good; None while it has not.
+        reason: The first reason that cut the last quote; "" if it passed as it was.
+    """
+
+    def __init__(self, limits: RiskLimits) -> None:
+        self.limits = limits
+        self.counts: Counter[Reason] = Counter(dict.fromkeys(REASONS, 0))
+        self.tripped: str | None = None
+        self.reason: Reason | Literal[""] = ""
+        self._tokens = limits.max_orders_per_s
+        self._filled_ns: int | None = None  # when the tokens were last counted
+
+    def allow(self, wanted: Wanted, view: RiskView) -> Wanted:
+        """Return what may be sent to the broker, side by side; a side of size 0 wants no order."""
+        self.reason = ""
+        if (reason := self._withdraws(wanted, view)) is not None:
+            self._cut(reason)
+            return NOTHING
+        self._refill(view.now_ns)
+        bid, ask = wanted.bid_size, wanted.ask_size
+        if view.inventory > 0:  # the side that reduces the position gets the last token
+            ask = self._side(wanted.ask, ask, -1, view) if ask else 0.0
+            bid = self._side(wanted.bid, bid, 1, view) if bid else 0.0
+        else:
+            bid = self._side(wanted.bid, bid, 1, view) if bid else 0.0
+            ask = self._side(wanted.ask, ask, -1, view) if ask else 0.0
+        return Wanted(wanted.bid if bid else 0.0, wanted.ask if ask else 0.0, bid, ask)
+
+    def trip(self, why: str) -> None:
+        """Stop for good: nothing is allowed any more. The first reason stays."""
+        if self.tripped is None:
+            self.tripped = why
+
+    def reset(self) -> None:
+        """Allow orders again after a trip. Only a person decides this: no part of a session calls it."""
+        self.tripped = None
+
+    def _withdraws(self, wanted: Wanted, view: RiskView) -> Reason | None:
+        """Return why nothing at all may be quoted; None if there is no reason. Trips the gate on a loss."""
+        limits = self.limits
+        # A sum is finite only if every term is.
+        known = math.isfinite(sum(wanted)) and math.isfinite(sum(view))
+        loss = view.start_equity - view.equity
+        if known and loss >= limits.max_loss:
+            self.trip(f"max_loss: lost {loss:,.2f}, allowed is less than {limits.max_loss:,.2f}")
+        reason: Reason | None = None
+        if self.tripped is not None:
+            reason = "tripped"
+        elif not known or min(wanted.bid_size, wanted.ask_size, view.in_flight_bid, view.in_flight_ask) < 0:
+            reason = "not finite"
+        elif not (0 < view.bid < view.ask and view.bid <= view.mid <= view.ask):
+            reason = "crossed"
+        elif view.data_age_ns < 0:
+            reason = "clock"
+        elif view.data_age_ns > limits.max_data_age_s * 1e9:
+            reason = "stale"
+        elif view.latency_ns > limits.max_latency_s * 1e9:
+            reason = "latency"
+        return reason
+
+    def _side(self, price: float, size: float, side: Literal[1, -1], view: RiskView) -> float:
+        """Return the units that may be quoted on one side."""
+        limits = self.limits
+        if size > limits.max_order_size:
+            self._cut("order size")
+            size = limits.max_order_size
+        if abs(price - view.mid) > limits.collar * view.mid:
+            self._cut("collar")
+            return 0.0
+        in_flight, kept = (view.in_flight_bid, view.kept_bid) if side > 0 else (view.in_flight_ask, view.kept_ask)
+        room = limits.max_inventory - side * view.inventory - in_flight
+        if price == kept:  # it counts already: nothing is added
+            if room < -_DUST:
+                self._cut("inventory")
+                return 0.0
+            return size
+        if size > room:
+            self._cut("inventory")
+            size = room
+        if size <= _DUST:
+            return 0.0
+        if self._tokens < 1:
+            self._cut("rate")
+            return 0.0
+        self._tokens -= 1
+        return size
+
+    def _refill(self, now_ns: int) -> None:
+        """Let time fill the bucket; a clock that goes back fills nothing and starts anew."""
+        if self._filled_ns is not None and now_ns > self._filled_ns:
+            rate = self.limits.max_orders_per_s
+            self._tokens = min(rate, self._tokens + (now_ns - self._filled_ns) * 1e-9 * rate)
+        self._filled_ns = now_ns
+
+    def _cut(self, reason: Reason) -> None:
+        self.counts[reason] += 1
+        self.reason = self.reason or reason
