@@ -23,7 +23,7 @@ ALLOWED = {
     "render": {"params", "theme"},
     "rollout": {"params", "observation", "envs", "registration"},
     "evaluation": {"params", "rollout", "tables", "progress", "policies"},
-    "live": {"params", "observation", "market", "tape", "policies", "theme"},
+    "live": {"params", "observation", "market", "tape", "policies", "theme", "backtest"},
     "plots": {"evaluation", "live", "panels", "params", "rollout", "tables", "theme", "trace"},
 }
 HEAVY = {"torch", "stable_baselines3", "agents", "matplotlib", "polars", "pandas", "onnxruntime", "onnx", "rich"}

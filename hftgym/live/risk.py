@@ -30,6 +30,7 @@ Reason = Literal[
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 _DUST = 1e-9  # units; less is what rounding leaves of a difference of decimals
+_NO_ORDER = (0.0, 0.0)  # price, units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +88,16 @@ class RiskView(NamedTuple):
     start_equity: float
     data_age_ns: int  # since the last market data were received
     latency_ns: int  # of messages, as the session measures it; below 0 where two clocks differ
-    # Prices of the orders among those in flight that an equal quote would leave in the market as they are, 0 for none.
-    # Any other quote sends a new order, which needs room beside those in flight, and counts towards the rate.
-    kept_bid: float = 0.0
-    kept_ask: float = 0.0
 
 
 class RiskGate:
     """Cuts what a policy wants down to what the limits allow.
 
-    The position stays within its limit if three things hold: the view is of one moment, a quote at a kept price sends
-    no new order, and an order counts as in flight until the venue has said that it can no longer be filled.
+    A quote with the price and size of the last one is taken to be the same order as long as anything of its side is in
+    flight: no more than that may be filled. Any other is a new order: it needs room beside all that is in flight, old
+    orders until their end is confirmed included, and counts towards the rate. This holds for brokers that send at most
+    one order a side until the next quote, and none for a repeated one while something is in flight; what a broker
+    tops up by itself stays within the size allowed.
 
     Args:
         limits: What is allowed.
@@ -115,21 +115,22 @@ class RiskGate:
         self.reason: Reason | Literal[""] = ""
         self._tokens = limits.max_orders_per_s
         self._filled_ns: int | None = None  # when the tokens were last counted
+        self._last: dict[int, tuple[float, float]] = {1: _NO_ORDER, -1: _NO_ORDER}  # wanted and not withdrawn, by side
 
     def allow(self, wanted: Wanted, view: RiskView) -> Wanted:
         """Return what may be sent to the broker, side by side; a side of size 0 wants no order."""
         self.reason = ""
         if (reason := self._withdraws(wanted, view)) is not None:
             self._cut(reason)
+            self._last[1] = self._last[-1] = _NO_ORDER
             return NOTHING
         self._refill(view.now_ns)
-        bid, ask = wanted.bid_size, wanted.ask_size
         if view.inventory > 0:  # the side that reduces the position gets the last token
-            ask = self._side(wanted.ask, ask, -1, view) if ask else 0.0
-            bid = self._side(wanted.bid, bid, 1, view) if bid else 0.0
+            ask = self._side(wanted.ask, wanted.ask_size, -1, view)
+            bid = self._side(wanted.bid, wanted.bid_size, 1, view)
         else:
-            bid = self._side(wanted.bid, bid, 1, view) if bid else 0.0
-            ask = self._side(wanted.ask, ask, -1, view) if ask else 0.0
+            bid = self._side(wanted.bid, wanted.bid_size, 1, view)
+            ask = self._side(wanted.ask, wanted.ask_size, -1, view)
         return Wanted(wanted.bid if bid else 0.0, wanted.ask if ask else 0.0, bid, ask)
 
     def trip(self, why: str) -> None:
@@ -165,31 +166,41 @@ class RiskGate:
         return reason
 
     def _side(self, price: float, size: float, side: Literal[1, -1], view: RiskView) -> float:
-        """Return the units that may be quoted on one side."""
+        """Return the units that may be quoted on one side, and remember what they are of."""
+        allowed = self._allowed(price, size, side, view) if size else 0.0
+        self._last[side] = (price, size) if allowed else _NO_ORDER
+        return allowed
+
+    def _allowed(self, price: float, size: float, side: Literal[1, -1], view: RiskView) -> float:
         limits = self.limits
-        if size > limits.max_order_size:
-            self._cut("order size")
-            size = limits.max_order_size
         if abs(price - view.mid) > limits.collar * view.mid:
             self._cut("collar")
             return 0.0
-        in_flight, kept = (view.in_flight_bid, view.kept_bid) if side > 0 else (view.in_flight_ask, view.kept_ask)
-        room = limits.max_inventory - side * view.inventory - in_flight
-        if price == kept:  # it counts already: nothing is added
-            if room < -_DUST:
-                self._cut("inventory")
-                return 0.0
-            return size
-        if size > room:
+        in_flight = view.in_flight_bid if side > 0 else view.in_flight_ask
+        room = limits.max_inventory - side * view.inventory
+        same = in_flight > _DUST and self._last[side] == (price, size)
+        if same and in_flight > room + _DUST:
             self._cut("inventory")
-            size = room
+            return 0.0
+        if size > limits.max_order_size:
+            self._cut("order size")
+            size = limits.max_order_size
+        most = room if same else room - in_flight
+        if size > most:
+            self._cut("inventory")
+            size = most
         if size <= _DUST:
             return 0.0
+        if not same and not self._take_token():
+            return 0.0
+        return size
+
+    def _take_token(self) -> bool:
         if self._tokens < 1:
             self._cut("rate")
-            return 0.0
+            return False
         self._tokens -= 1
-        return size
+        return True
 
     def _refill(self, now_ns: int) -> None:
         """Let time fill the bucket; a clock that goes back fills nothing and starts anew."""

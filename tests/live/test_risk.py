@@ -33,28 +33,34 @@ S = 10**9
 class Venue:
     """Orders of both sides at a venue that fills, rejects and confirms cancels when it likes, also late.
 
-    Sends an order where there is none at the price, and cancels all others; what is in flight can still be filled.
+    What is in flight can still be filled. A new quote is sent at once, while the old orders' cancels are on their way.
     """
 
     def __init__(self):
         self.inventory = 0.0
         self.orders = {1: [], -1: []}  # of [price, left, is the cancel sent]
+        self.wanted = {1: (0.0, 0.0), -1: (0.0, 0.0)}
         self.sent = []  # times
 
     def in_flight(self, side):
         return sum(left for _, left, _ in self.orders[side])
 
-    def kept(self, side):
-        return next((price for price, _, cancelled in self.orders[side] if not cancelled), 0.0)
-
     def quote(self, wanted, now_ns):
         for side, price, size in ((1, wanted.bid, wanted.bid_size), (-1, wanted.ask, wanted.ask_size)):
-            same = bool(size) and self.kept(side) == price
-            for order in self.orders[side]:
-                order[2] |= not same
-            if size and not same:
-                self.orders[side].append([price, size, False])
-                self.sent.append(now_ns)
+            keeps = bool(size) and self.wanted[side][0] == price and bool(self.orders[side])
+            self.wanted[side] = (price, size)
+            if not keeps:
+                self.replace(side, now_ns)
+
+    def replace(self, side, now_ns):
+        for order in self.orders[side]:
+            order[2] = True
+        self.send(side, self.wanted[side][1], now_ns)
+
+    def send(self, side, size, now_ns):
+        if size > 0.0:
+            self.orders[side].append([self.wanted[side][0], size, False])
+            self.sent.append(now_ns)
 
     def happen(self, side, what, share):
         """Fill some of an order, or end it: its cancel is confirmed, or it is rejected or has expired."""
@@ -66,8 +72,38 @@ class Venue:
             size = order[1] if share > 0.5 else order[1] * share
             self.inventory += side * size
             order[1] -= size
+            self.filled(side, size)
         if what == "end" or order[1] <= 0.0:
             orders.remove(order)
+
+    def filled(self, side, size):
+        """Hear of a fill."""
+
+
+class PatientVenue(Venue):
+    """One order a side: a new one is sent when the old one has ended, with what the last quote leaves, also twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.room = {1: 0.0, -1: 0.0}
+
+    def quote(self, wanted, now_ns):
+        self.room = {1: wanted.bid_size, -1: wanted.ask_size}
+        super().quote(wanted, now_ns)
+
+    def replace(self, side, now_ns):
+        if not self.orders[side]:
+            super().replace(side, now_ns)
+        for order in self.orders[side]:
+            order[2] = order[0] != self.wanted[side][0]
+
+    def filled(self, side, size):
+        self.room[side] = max(self.room[side] - size, 0.0)
+
+    def happen(self, side, what, share):
+        super().happen(side, what, share)
+        if not self.orders[side] and what == "fill":
+            self.send(side, min(self.room[side], self.wanted[side][1]), 0)
 
 
 def view_of(venue, now_ns, **changes):
@@ -76,8 +112,6 @@ def view_of(venue, now_ns, **changes):
         inventory=venue.inventory,
         in_flight_bid=venue.in_flight(1),
         in_flight_ask=venue.in_flight(-1),
-        kept_bid=venue.kept(1),
-        kept_ask=venue.kept(-1),
         **changes,
     )
 
@@ -91,10 +125,11 @@ turns = st.lists(
 )
 
 
-@settings(max_examples=100)
-@given(turns)
-def test_whatever_is_filled_the_position_stays_within_its_limit_and_orders_within_their_rate(turns):
-    gate, venue, now = RiskGate(LIMITS), Venue(), VIEW.now_ns
+@pytest.mark.parametrize("kind", [Venue, PatientVenue])
+@settings(max_examples=60)
+@given(turns=turns)
+def test_whatever_is_filled_the_position_stays_within_its_limit_and_orders_within_their_rate(kind, turns):
+    gate, venue, now = RiskGate(LIMITS), kind(), VIEW.now_ns
     for wanted, happening, pause in turns:
         now += pause
         allowed = gate.allow(wanted, view_of(venue, now))
@@ -109,40 +144,46 @@ def test_whatever_is_filled_the_position_stays_within_its_limit_and_orders_withi
         assert venue.inventory - venue.in_flight(-1) >= -LIMITS.max_inventory - 1e-6
         for event in happening:
             venue.happen(*event)
-        assert abs(venue.inventory) <= LIMITS.max_inventory + 1e-6
-    for first, start in enumerate(venue.sent):
-        for last, end in enumerate(venue.sent[first:], start=1):
-            assert last <= LIMITS.max_orders_per_s * (1 + (end - start) / S) + 1e-6
+            assert abs(venue.inventory) <= LIMITS.max_inventory + 1e-6
+    if kind is Venue:
+        for first, start in enumerate(venue.sent):
+            for last, end in enumerate(venue.sent[first:], start=1):
+                assert last <= LIMITS.max_orders_per_s * (1 + (end - start) / S) + 1e-6
 
 
-def test_a_long_run_at_the_edge_never_breaks_the_limit():
-    limits = dataclasses.replace(LIMITS, max_orders_per_s=1e6)
-    gate, venue, draw = RiskGate(limits), Venue(), random.Random(0)
+@pytest.mark.parametrize("kind", [Venue, PatientVenue])
+def test_a_long_run_at_the_edge_never_breaks_the_limit(kind):
+    gate, venue, draw = RiskGate(dataclasses.replace(LIMITS, max_orders_per_s=1e6)), kind(), random.Random(0)
     most = 0.0
     for turn in range(20_000):
-        size = draw.choice([0.3, 1.0, 4.0])
-        wanted = Wanted(99.9 + draw.choice([0, 0.1]), 100.3 - draw.choice([0, 0.1]), size, size)
+        size = draw.choice([0.3, 1.0, 1.0, 4.0])
+        wanted = Wanted(99.9 + draw.choice([0, 0, 0.1]), 100.3 - draw.choice([0, 0, 0.1]), size, size)
         venue.quote(gate.allow(wanted, view_of(venue, VIEW.now_ns + turn * S)), turn)
         for _ in range(draw.randrange(3)):
-            venue.happen(draw.choices([1, -1], [5 if turn // 500 % 2 else 1, 2])[0], draw.choice(["fill", "end"]), 0.9)
-        most = max(most, abs(venue.inventory))
+            side = draw.choices([1, -1], [5 if turn // 500 % 2 else 1, 2])[0]
+            venue.happen(side, draw.choice(["fill", "end"]), draw.random())
+            most = max(most, abs(venue.inventory))
         assert most <= 10 + 1e-9
     assert most > 9.5  # the limit was used
 
 
-def test_an_order_that_is_kept_stays_at_the_limit_and_a_new_one_waits_for_the_cancel():
+def test_a_repeated_order_stays_at_the_limit_and_a_new_one_waits_for_the_cancel():
     gate = RiskGate(LIMITS)
-    edge = VIEW._replace(inventory=9.0, kept_ask=100.1)
+    edge = VIEW._replace(inventory=9.0)
     assert gate.allow(BOTH, edge).bid_size == 1.0
-    assert gate.allow(BOTH, edge._replace(in_flight_bid=1.0, kept_bid=99.9)).bid_size == 1.0
+    for _ in range(99):  # costs nothing: it is the same order
+        assert gate.allow(BOTH, edge._replace(in_flight_bid=1.0, in_flight_ask=1.0)) == BOTH
+    assert gate.allow(BOTH, edge._replace(inventory=9.6, in_flight_bid=0.4, in_flight_ask=1.0)).bid_size < 0.41
     moved = BOTH._replace(bid=100.0)
-    assert gate.allow(moved, edge._replace(in_flight_bid=1.0, kept_bid=99.9)) == Wanted(0.0, 100.1, 0.0, 1.0)
+    assert gate.allow(moved, edge._replace(in_flight_bid=1.0, in_flight_ask=1.0)) == Wanted(0.0, 100.1, 0.0, 1.0)
     assert gate.reason == "inventory"
-    assert gate.allow(moved, edge).bid_size == 1.0
+    assert gate.allow(moved, edge._replace(in_flight_ask=1.0)) == moved
 
 
 def test_beyond_the_limit_only_the_side_that_reduces_is_quoted():
-    allowed = RiskGate(LIMITS).allow(BOTH, VIEW._replace(inventory=12.0, in_flight_bid=1.0, kept_bid=99.9))
+    gate = RiskGate(LIMITS)
+    assert gate.allow(BOTH, VIEW) == BOTH
+    allowed = gate.allow(BOTH, VIEW._replace(inventory=12.0, in_flight_bid=1.0))
     assert allowed == Wanted(0.0, 100.1, 0.0, 1.0)
 
 
@@ -204,7 +245,7 @@ def test_a_loss_stops_for_good(equities):
     gate, lost = RiskGate(LIMITS), False
     for equity in [*equities, 900.0, 1_000.0, 2_000.0]:
         lost = lost or equity <= 900.0
-        view = VIEW._replace(equity=equity, kept_bid=99.9, kept_ask=100.1)
+        view = VIEW._replace(equity=equity, in_flight_bid=1.0, in_flight_ask=1.0)
         assert gate.allow(BOTH, view) == (NOTHING if lost else BOTH)
     assert gate.tripped is not None
     assert gate.tripped.startswith("max_loss: lost ")
