@@ -16,6 +16,7 @@ from hftgym.tape.steps import Steps, step_of
 from hftgym.tape.types import Quotes, Tape, Trades
 from hftgym.tape.watch import Watch
 
+_START = frozenset({"params", "venue", "symbol", "price_step", "latency_s"})
 _BREAKS = frozenset({"disconnected", "gap", "stale", "shutdown"})
 
 
@@ -103,6 +104,8 @@ def read_recorded(path: Path | str, *, session: int = -1) -> Recorded:
             continue
         if kind == "start":
             start = values
+            if missing := sorted(_START - start.keys()):
+                raise JournalError(f"{path}: the start of session {number} lacks {', '.join(missing)}")
         elif kind in EVENTS:
             events.append(EVENTS[kind](**values))
             if values.get("kind") in _BREAKS and unbroken is None:

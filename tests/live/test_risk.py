@@ -101,8 +101,9 @@ class PatientVenue(Venue):
         self.room[side] = max(self.room[side] - size, 0.0)
 
     def happen(self, side, what, share):
+        waiting = any(cancelled for _, _, cancelled in self.orders[side])
         super().happen(side, what, share)
-        if not self.orders[side] and what == "fill":
+        if not self.orders[side] and (waiting or what == "fill"):  # one that is rejected is not tried again
             self.send(side, min(self.room[side], self.wanted[side][1]), 0)
 
 
@@ -185,6 +186,13 @@ def test_beyond_the_limit_only_the_side_that_reduces_is_quoted():
     assert gate.allow(BOTH, VIEW) == BOTH
     allowed = gate.allow(BOTH, VIEW._replace(inventory=12.0, in_flight_bid=1.0))
     assert allowed == Wanted(0.0, 100.1, 0.0, 1.0)
+
+
+def test_an_order_that_has_become_too_large_is_withdrawn_whole():
+    gate = RiskGate(LIMITS)
+    assert gate.allow(BOTH, VIEW) == BOTH
+    held = VIEW._replace(inventory=9.5, in_flight_bid=1.0, in_flight_ask=1.0)  # bought elsewhere
+    assert gate.allow(BOTH, held) == Wanted(0.0, 100.1, 0.0, 1.0)
 
 
 def test_the_last_token_is_for_the_side_that_reduces_the_position():
