@@ -31,6 +31,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 _DUST = 1e-9  # units; less is what rounding leaves of a difference of decimals
 _NO_ORDER = (0.0, 0.0)  # price, units
+_AT_ANY_PRICE = 1e100  # the kernel's orders that take whatever is there are priced far beyond this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,8 @@ class RiskLimits:
         max_order_size: Units of one order; larger ones are cut.
         max_loss: Quote currency below the equity at the start; once reached the gate is tripped for good.
         max_orders_per_s: New orders a second on average, and at once; further ones are withdrawn. Cancels are free.
-        collar: How far a quote may be from the mid, as a share of it; one outside is withdrawn, not moved.
+        collar: How far a quote may be from the mid, as a share of it; one outside is withdrawn, not moved. One that is
+            to take at any price gets this limit. Nothing takes, or is quoted, where the spread itself is wider.
         max_data_age_s: Seconds since the last market data; above, everything is withdrawn until there are fresh ones.
         max_latency_s: Seconds that messages may take, as the session measures them; above, everything is withdrawn.
 
@@ -126,12 +128,12 @@ class RiskGate:
             return NOTHING
         self._refill(view.now_ns)
         if view.inventory > 0:  # the side that reduces the position gets the last token
-            ask = self._side(wanted.ask, wanted.ask_size, -1, view)
-            bid = self._side(wanted.bid, wanted.bid_size, 1, view)
+            ask, ask_size = self._side(wanted.ask, wanted.ask_size, -1, view)
+            bid, bid_size = self._side(wanted.bid, wanted.bid_size, 1, view)
         else:
-            bid = self._side(wanted.bid, wanted.bid_size, 1, view)
-            ask = self._side(wanted.ask, wanted.ask_size, -1, view)
-        return Wanted(wanted.bid if bid else 0.0, wanted.ask if ask else 0.0, bid, ask)
+            bid, bid_size = self._side(wanted.bid, wanted.bid_size, 1, view)
+            ask, ask_size = self._side(wanted.ask, wanted.ask_size, -1, view)
+        return Wanted(bid, ask, bid_size, ask_size)
 
     def trip(self, why: str) -> None:
         """Stop for good: nothing is allowed any more. The first reason stays."""
@@ -165,20 +167,25 @@ class RiskGate:
             reason = "latency"
         return reason
 
-    def _side(self, price: float, size: float, side: Literal[1, -1], view: RiskView) -> float:
-        """Return the units that may be quoted on one side, and remember what they are of."""
+    def _side(self, price: float, size: float, side: Literal[1, -1], view: RiskView) -> tuple[float, float]:
+        """Return the price and the units that may be quoted on one side, and remember what they are of."""
+        if side * price > _AT_ANY_PRICE:
+            price = view.mid * (1 + side * self.limits.collar)
         allowed = self._allowed(price, size, side, view) if size else 0.0
         self._last[side] = (price, size) if allowed else _NO_ORDER
-        return allowed
+        return (price, allowed) if allowed else _NO_ORDER
 
     def _allowed(self, price: float, size: float, side: Literal[1, -1], view: RiskView) -> float:
         limits = self.limits
-        if abs(price - view.mid) > limits.collar * view.mid:
+        best = view.ask if side > 0 else view.bid  # of those that an order of this side takes from
+        takes = side * (price - best) >= 0
+        at_most = limits.collar * view.mid * (1 + 1e-9)
+        if abs(price - view.mid) > at_most or abs(best - view.mid) > at_most:
             self._cut("collar")
             return 0.0
         in_flight = view.in_flight_bid if side > 0 else view.in_flight_ask
         room = limits.max_inventory - side * view.inventory
-        same = in_flight > _DUST and self._last[side] == (price, size)
+        same = in_flight > _DUST and not takes and self._last[side] == (price, size)
         if same and in_flight > room + _DUST:
             self._cut("inventory")
             return 0.0

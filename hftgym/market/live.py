@@ -74,7 +74,10 @@ def quotes(memory, action, half_spread, steps, per_unit, wanted):
     if action.size == 4:
         bid_size, ask_size = order_size(action[2], p), order_size(action[3], p)
     orders = quotes_on_grid(action[0], action[1], bid_size, ask_size, f[at.MID], half_spread, p, steps, per_unit)
-    wanted[0], wanted[1], wanted[2], wanted[3] = orders.bid, orders.ask, orders.bid_size, orders.ask_size
+    # A side that is withdrawn is far away in the kernel; outside it is an order of no units.
+    bids, asks = orders.bid > -FAR / 2.0, orders.ask < FAR / 2.0
+    wanted[0], wanted[2] = (orders.bid, orders.bid_size) if bids else (0.0, 0.0)
+    wanted[1], wanted[3] = (orders.ask, orders.ask_size) if asks else (0.0, 0.0)
 
 
 @kernel

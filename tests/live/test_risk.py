@@ -242,6 +242,18 @@ def test_a_policy_that_wants_nonsense_gets_nothing(field, bad):
     assert gate.counts["not finite"] == 2
 
 
+def test_an_order_that_takes_at_any_price_gets_the_collar_as_its_limit_and_is_new_every_time():
+    gate = RiskGate(LIMITS)
+    allowed = gate.allow(Wanted(1e290, -1e290, 1.0, 0.0), VIEW)
+    assert allowed == Wanted(101.0, 0.0, 1.0, 0.0)
+    assert sum(gate.counts.values()) == 0
+    assert gate.allow(Wanted(0.0, -1e290, 0.0, 1.0), VIEW) == Wanted(0.0, 99.0, 0.0, 1.0)
+    edge = VIEW._replace(inventory=9.0, in_flight_bid=1.0)
+    assert gate.allow(Wanted(1e290, 0.0, 1.0, 0.0), edge) == NOTHING  # the one in flight may fill, and this one too
+    assert gate.allow(Wanted(1e290, 0.0, 1.0, 0.0), VIEW._replace(ask=101.5, mid=100.0)) == NOTHING
+    assert gate.reason == "collar"
+
+
 def test_quotes_outside_the_collar_are_withdrawn_and_too_large_ones_cut():
     gate = RiskGate(LIMITS)
     assert gate.allow(Wanted(98.9, 101.0, 1.0, 9.0), VIEW) == Wanted(0.0, 101.0, 0.0, 4.0)
