@@ -107,13 +107,13 @@ class _State:
             self._orders[order_id] = OpenOrder(order_id=order_id, side=side, price=order.price, left=order.left - size)
         return True
 
-    def on_mark(self, *, tick: int, cash: float, inventory: float, **_: Any) -> bool:
+    def on_mark(self, *, cash: float, inventory: float, **_: Any) -> bool:
         """Take over the session's own account, whose sums are rounded in another order."""
         agrees = abs(cash - self.cash) <= _ROUNDING * self._paid
         agrees = agrees and abs(inventory - self.inventory) <= _ROUNDING * self._traded
         if agrees:
             self.cash, self.inventory = cash, inventory
-            self._ticks = tick + 1
+            self._ticks += 1
         return agrees
 
     def on_stop(self, *, reason: str, **_: Any) -> bool:

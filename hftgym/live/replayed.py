@@ -27,16 +27,15 @@ class Recorded:
     Attributes:
         start: The values of its "start".
         tape: Its quotes and trades.
-        decisions: By tick, the action that was decided: float64 (2,) or (4,).
+        decisions: By tick, the action that was decided, float64 (2,) or (4,), until the stream or the clock broke for
+            the first time: after that a session knows less than a replay, which sees the tape in one piece.
         fills: What was filled.
-        unbroken: Ticks decided before the stream broke for the first time, all of them if it never did.
     """
 
     start: dict[str, Any]
     tape: Tape
     decisions: dict[int, np.ndarray]
     fills: tuple[Fill, ...]
-    unbroken: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,8 +45,7 @@ class Replayed:
     Attributes:
         recorded: The session.
         backtest: The replay.
-        compared: How many decisions there are on both sides, up to the first break of the stream: after one, a session
-            knows less than a replay, which sees the tape in one piece.
+        compared: How many decisions there are on both sides.
         differing: The ticks of those in which the two actions are not equal, bit for bit.
     """
 
@@ -81,8 +79,7 @@ def replay_session(path: Path | str, policy: Any, *, session: int = -1) -> Repla
         latency_s=recorded.start["latency_s"],
         price_step=recorded.start["price_step"] or 0.0,
     )
-    last = min(len(listener.actions), recorded.unbroken)
-    both = [(tick, action) for tick, action in recorded.decisions.items() if tick < last]
+    both = [(tick, action) for tick, action in recorded.decisions.items() if tick < len(listener.actions)]
     differing = tuple(tick for tick, action in both if not np.array_equal(action, listener.actions[tick]))
     return Replayed(recorded=recorded, backtest=result, compared=len(both), differing=differing)
 
@@ -97,7 +94,7 @@ def read_recorded(path: Path | str, *, session: int = -1) -> Recorded:
     events: list[Event] = []
     decisions: dict[int, np.ndarray] = {}
     fills: list[Fill] = []
-    current, unbroken = -1, None
+    current, broken = -1, False
     for kind, values in read_session(path):
         current += kind == "start"
         if current != number:
@@ -108,15 +105,15 @@ def read_recorded(path: Path | str, *, session: int = -1) -> Recorded:
                 raise JournalError(f"{path}: the start of session {number} lacks {', '.join(missing)}")
         elif kind in EVENTS:
             events.append(EVENTS[kind](**values))
-            if values.get("kind") in _BREAKS and unbroken is None:
-                unbroken = 1 + max(decisions, default=-1)
+            broken = broken or values.get("kind") in _BREAKS
         elif kind == "decision":
-            decisions[values["tick"]] = np.array(values["action"], dtype=np.float64)
+            broken = broken or values["tick"] in decisions  # the session's clock has jumped: it counts anew
+            if not broken:
+                decisions[values["tick"]] = np.array(values["action"], dtype=np.float64)
         elif kind == "fill":
             fills.append(Fill(**values))
     tape = _tape_of(events, start, path=Path(path))
-    last = 1 + max(decisions, default=-1) if unbroken is None else unbroken
-    return Recorded(start=start, tape=tape, decisions=decisions, fills=tuple(fills), unbroken=last)
+    return Recorded(start=start, tape=tape, decisions=decisions, fills=tuple(fills))
 
 
 def _tape_of(events: list[Event], start: dict[str, Any], *, path: Path) -> Tape:

@@ -145,7 +145,7 @@ def write_until_it_fails(journal):
         journal.append(kind, **values)
 
 
-@pytest.mark.parametrize("size", [5_000, 5_001, 5_050, 5_099])
+@pytest.mark.parametrize("size", [200_000, 200_001, 200_050, 200_099])
 def test_a_full_disk_is_told_and_leaves_whole_records_only(tmp_path, size):
     journal = SessionJournal(tmp_path / "x")
     with disk_of(size):
@@ -155,7 +155,7 @@ def test_a_full_disk_is_told_and_leaves_whole_records_only(tmp_path, size):
             journal.append("order", order_id="x", side=1, price=1.0, size=1.0)
         journal.close()
     assert (tmp_path / "x").read_bytes().endswith(b"\n")
-    assert (tmp_path / "x").stat().st_size > size - 4_000  # what waits is lost, and no more
+    assert (tmp_path / "x").stat().st_size > size - 70_000  # what waits in memory is lost, and no more
     assert check(tmp_path / "x", 1) > 20
     SessionJournal(tmp_path / "x").close()
 
