@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hftgym.report import machine, versions
-from scripts.benchmarks import agents, alpha, environment, parquet, replay, tape, zscore
+from scripts.benchmarks import agents, alpha, environment, parquet, replay, safety, tape, zscore
 from scripts.benchmarks.figure import Figure
 
 PARTS = {
@@ -27,6 +27,7 @@ PARTS = {
     "reading": tape.reading_figures,
     "parquet": parquet.parquet_figures,
     "memory": parquet.memory_figures,
+    "safety": safety.safety_figures,
     "decision": agents.decision_figures,
     "learning": agents.learning_figures,
     "alpha": alpha.alpha_figures,
