@@ -55,9 +55,13 @@ class Holdings:
 class Broker(Protocol):
     """Takes wanted quotes and gives fills. One market, one session.
 
+    `latency_s` is what a replay of the session is to assume from a decision to its arrival, there and back.
+
     All methods are called from the session's event loop. `quote` must return at once: what takes time happens in the
     broker's own tasks, and a newer `quote` replaces one that has not been sent yet.
     """
+
+    latency_s: float
 
     async def start(self) -> Holdings:
         """Connect, cancel own orders that are left from before, and return what the account holds."""

@@ -29,6 +29,7 @@ class PaperBroker:
     def __init__(self, params: EnvParams, *, latency_s: float = 0.0, holdings: Holdings | None = None) -> None:
         if not 0 <= latency_s <= 3600:
             raise ValueError(f"latency_s must be from 0 to 3600 seconds, got {latency_s!r}")
+        self.latency_s = latency_s
         self._memory = allocate(params)
         self._holdings = holdings or Holdings(cash=params.initial_cash, inventory=0.0)
         self._latency_ns = round(latency_s * 1e9)

@@ -10,6 +10,7 @@ import numpy as np
 from hftgym.live.broker import NOTHING, Broker, Fill, Wanted
 from hftgym.live.events import Event, Feed, Quote, Status
 from hftgym.live.latency import LatencyMonitor
+from hftgym.live.risk import RiskGate, RiskView
 from hftgym.market import layout as at
 from hftgym.market.layout import N_INFO
 from hftgym.market.live import begin, quotes, settle_fills, wind_clock
@@ -45,37 +46,15 @@ class Snapshot(NamedTuple):
     reason: str
 
 
-class Gate(Protocol):
-    """What may cut the wanted quotes, see `hftgym.live.risk`."""
-
-    tripped: str | None
-
-    def allow(self, wanted: Wanted, view: Any) -> Wanted:
-        """Return what of the wanted quotes may be sent."""
-        ...
-
-
-class RiskView(NamedTuple):
-    """What a gate sees."""
-
-    now_ns: int
-    mid: float
-    bid: float
-    ask: float
-    inventory: float
-    in_flight_bid: float
-    in_flight_ask: float
-    equity: float
-    start_equity: float
-    data_age_ns: int
-    latency_ns: int
-
-
 class Journal(Protocol):
-    """What a session writes down, see `hftgym.live.journal`."""
+    """What a session writes down, see `hftgym.live.journal.SessionJournal`."""
 
     def append(self, kind: str, /, **values: Any) -> None:
         """Add a record."""
+        ...
+
+    def append_event(self, event: Event) -> None:
+        """Add what the feed has told."""
         ...
 
 
@@ -111,7 +90,7 @@ class LiveSession:
         *,
         params: EnvParams,
         price_step: float | None = None,
-        gate: Gate | None = None,
+        gate: RiskGate | None = None,
         journal: Journal | None = None,
         clock: Callable[[], int] | None = time.time_ns,
         observers: Sequence[Callable[[Snapshot], None]] = (),
@@ -148,6 +127,17 @@ class LiveSession:
         self._last_tick = ticks
         holdings = await self.broker.start()
         self._cash, self._inventory = holdings.cash, holdings.inventory
+        self._write(
+            "start",
+            params=self.params.to_dict(),
+            limits=None if self._gate is None else self._gate.limits.to_dict(),
+            venue=self.feed.venue,
+            symbol=self.feed.symbol,
+            price_step=self._steps / self._per_unit,
+            latency_s=self.broker.latency_s,
+            cash=holdings.cash,
+            inventory=holdings.inventory,
+        )
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._read()),
             asyncio.ensure_future(self._stopping.wait()),
@@ -198,7 +188,8 @@ class LiveSession:
             self._pass(self._now_ns)
         if self._stopping.is_set():
             return
-        self._write(type(event).__name__.lower(), **event._asdict())
+        if self._journal is not None:
+            self._journal.append_event(event)
         self.broker.on_event(event)
         if isinstance(event, Quote):
             self._quote, self._quoted_ns = event, self._now_ns
@@ -291,6 +282,8 @@ class LiveSession:
 
     def _decide(self, time_ns: int, half: float) -> None:
         """Ask the policy, and send what the gate lets through."""
+        if self._gate is not None and self.state != "trading":
+            self._gate.allow(NOTHING, self._view(time_ns))  # a loss counts also while nothing is quoted
         if self._gate is not None and self._gate.tripped:
             self.stop(self._gate.tripped)
         if self.state != "trading" or self._stopping.is_set():
@@ -306,7 +299,11 @@ class LiveSession:
         quotes(self._memory, action, half, self._steps, self._per_unit, self._wanted)
         wanted = Wanted(*self._wanted.tolist())
         self._write("decision", tick=self._tick, action=action.tolist(), wanted=list(wanted))
-        self._want(wanted if self._gate is None else self._gate.allow(wanted, self._view(time_ns)), time_ns)
+        if self._gate is not None:
+            wanted = self._gate.allow(wanted, self._view(time_ns))
+            if self._gate.tripped:
+                self.stop(self._gate.tripped)
+        self._want(wanted, time_ns)
 
     def _want(self, wanted: Wanted, now_ns: int) -> None:
         self._sent = wanted
