@@ -116,9 +116,11 @@ class Capture:
                 f"{self.builder.path}: line {number} is a COIN-M message of {data['s']} (field 'ps'); its sizes are "
                 "contracts, not coins, and cannot be read yet: record the spot or the USD-M market"
             )
-        exchange_ns, *touch = quote_values(data)
+        exchange_ns, bid, bid_size, ask, ask_size = quote_values(data)
         venue = SPOT if data.get("e") is None else USDM
-        self.builder.quote((exchange_ns, local_ns, *touch), line=number, venue=venue, symbol=data["s"])
+        self.builder.quote(
+            (exchange_ns, local_ns, bid, bid_size, ask, ask_size), line=number, venue=venue, symbol=data["s"]
+        )
 
     def _trade(self, data: dict[str, Any], local_ns: int, kind: str, line: int) -> None:
         values = trade_values(data, kind)

@@ -14,6 +14,7 @@ import numpy as np
 from hftgym.tape.binance_messages import SPOT, USDM
 from hftgym.tape.binance_structs import AggTradeEvent, Data, SpotQuote, TradeEvent, UsdmQuote, combined_decoder
 from hftgym.tape.builder import TapeBuilder
+from hftgym.tape.messages import LARGEST
 from hftgym.tape.types import NO_TIME, Float64s, Int64s
 
 _STREAM = re.compile(rb' \{"stream":"([^"@!\\]{1,32})@(bookTicker|trade|aggTrade|depth[0-9a-z@]*)"')
@@ -169,6 +170,6 @@ def _exchange_ns(times: list[int]) -> Int64s:
 
 def _positive(texts: list[str]) -> Float64s:
     values = np.array(msgspec.convert(texts, list[float], strict=False), dtype=np.float64)
-    if not ((values > 0) & np.isfinite(values)).all():
+    if not ((values > 0) & (values < LARGEST)).all():
         raise _RefusedError
     return values

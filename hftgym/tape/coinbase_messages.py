@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hftgym.tape.book import Book, Touch
-from hftgym.tape.messages import BadLineError, decimal, positive, shown
+from hftgym.tape.messages import LARGEST, BadLineError, decimal, positive, shown
 from hftgym.tape.types import NO_TIME
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
@@ -84,8 +84,8 @@ def side_of(value: object) -> int:
 def size_of(text: object) -> float:
     """Return the size of a level; 0 removes it."""
     value = decimal(text)
-    if not 0.0 <= value < float("inf"):
-        raise BadLineError(f"size must be a decimal in quotes, finite and not negative, got {shown(text)}")
+    if not 0.0 <= value < LARGEST:
+        raise BadLineError(f"size must be a decimal in quotes, not negative and below 1e18, got {shown(text)}")
     return value
 
 
