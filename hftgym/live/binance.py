@@ -9,7 +9,9 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from http.client import HTTPException
 from typing import Any, Literal
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 try:
@@ -18,7 +20,7 @@ except ImportError as error:
     raise ImportError('a live feed needs msgspec: pip install "hftgym[live]"') from error
 
 from hftgym.live.binance_depth import DepthBook, DepthUpdate, GapError
-from hftgym.live.connection import Backoff, Limits
+from hftgym.live.connection import Backoff, Limits, told
 from hftgym.live.events import Event, Quote, Status, Trade
 from hftgym.live.feed import BrokenStreamError, Reader, SocketFeed
 from hftgym.live.numbers import Numbers
@@ -253,8 +255,14 @@ async def _snapshot(address: str, tries: int, *, limits: Limits, backoff: Backof
 
 def _get(address: str, timeout_s: float) -> bytes:
     opener = build_opener() if address.startswith("https:") else build_opener(ProxyHandler({}))
-    with opener.open(address, timeout=timeout_s) as answer:
-        return answer.read(_SNAPSHOT_BYTES)
+    try:
+        with opener.open(address, timeout=timeout_s) as answer:
+            return answer.read(_SNAPSHOT_BYTES)
+    except HTTPError as error:
+        with error:  # it holds the connection
+            raise OSError(f"{address} answers {error.code}") from None
+    except HTTPException as error:
+        raise OSError(f"{address}: {told(error)}") from error
 
 
 def _number(data: dict[str, Any], key: str) -> int:

@@ -113,17 +113,16 @@ class SocketFeed:
         while not self._closing.is_set():
             since = None
             try:
-                self._connection = await self._unless_closing(
-                    open_connection(self._url, self._limits, counters=self.counters)
-                )
-                if self._connection is None:
+                opening = open_connection(self._url, self._limits, counters=self.counters)
+                connection = self._connection = await self._unless_closing(opening)
+                if connection is None:
                     break
                 since = time.monotonic()
                 self.counters.reconnects += opened > 0
                 opened += 1
                 yield self._status("connected", self._url)
-                await self._subscribe(self._connection)
-                async for event in self._messages(self._connection):
+                await self._subscribe(connection)
+                async for event in self._messages(connection):
                     yield event
             except BrokenStreamError as broken:
                 yield self._status(broken.kind, str(broken))

@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,14 @@ def kinds(events):
 
 
 def has(quotes=0, trades=0):
-    return lambda events: len(of(Quote, events)) >= quotes and len(of(Trade, events)) >= trades
+    """Enough quotes and trades; to be called once per event."""
+    seen = Counter()
+
+    def enough(events):
+        seen[type(events[-1])] += 1
+        return seen[Quote] >= quotes and seen[Trade] >= trades
+
+    return enough
 
 
 def dumps(message):
@@ -94,4 +102,4 @@ def depth(first, last, bids=(), asks=(), **more):
 
 
 def snapshot(last, bid="100.1", ask="100.2"):
-    return dumps({"lastUpdateId": last, "bids": [[bid, "1"], ["99", "9"]], "asks": [[ask, "2"], ["101", "9"]]})
+    return dumps({"lastUpdateId": last, "bids": [[bid, "1"], ["9", "9"]], "asks": [[ask, "2"], ["101", "9"]]})

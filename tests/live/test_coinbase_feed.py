@@ -88,7 +88,14 @@ def test_garbage_is_counted_and_never_becomes_a_price():
         *(update(["buy", price, "1"]) for price in ("NaN", "-5", "1e19", 7, None)),
         *(update(["buy", "100.19", size]) for size in ("NaN", "-5", "1e19", 7, None)),
         *(update(["bid", "100.19", "1"]), update(["buy", "100.19"]), update(["buy", "100.19", "1"], time="now")),
-        *(match(9, price="-1"), match(9, side="BUY"), match("9"), match(9, time=None), heartbeat(-1), heartbeat(None)),
+        *(
+            match(9, price="-1"),
+            match(9, side="BUY"),
+            match(9, trade_id="9"),
+            match(9, time=None),
+            heartbeat(-1),
+            heartbeat(None),
+        ),
     ]
     events, feed = run([[snapshot(), *garbage, update(["buy", "100.11", "1"]), match(5)]], has(2, 1))
     assert kinds(events) == [*IN_STEP, "Q", "T"]

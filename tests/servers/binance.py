@@ -43,6 +43,7 @@ class BinanceServer(PlayedServer):
 
     async def __aexit__(self, *args: object) -> None:
         self._http.close()
+        await self._http.wait_closed()
         await super().__aexit__(*args)
 
     @property

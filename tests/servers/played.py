@@ -24,9 +24,8 @@ class PlayedServer:
         self.scripts = list(scripts)
         self.connections = 0
         self.requests: list[str] = []
-        self.played = 0  # scripts that were played to their end
         self._ping_s = ping_s
-        self._open: list[ServerConnection] = []
+        self.open: list[ServerConnection] = []
 
     async def __aenter__(self):
         self._server: Server = await serve(
@@ -42,7 +41,7 @@ class PlayedServer:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for connection in self._open:
+        for connection in list(self.open):
             connection.transport.abort()
         async with asyncio.timeout(5):
             await self._server.wait_closed()
@@ -64,7 +63,7 @@ class PlayedServer:
     async def _serve(self, connection: ServerConnection) -> None:
         script = self.scripts[min(self.connections, len(self.scripts) - 1)]
         self.connections += 1
-        self._open.append(connection)
+        self.open.append(connection)
         with contextlib.suppress(ConnectionClosed, OSError):
             async with asyncio.timeout(5):  # as the venues do, which close what does not subscribe
                 await self.subscribe(connection)
@@ -73,8 +72,9 @@ class PlayedServer:
                     await step(connection)
                 elif self.sends(step):
                     await connection.send(step, text=True)
-            self.played += 1
             await connection.wait_closed()
+        await connection.wait_closed()
+        self.open.remove(connection)
 
 
 async def cut(connection: ServerConnection) -> None:
@@ -103,7 +103,8 @@ async def ping(connection: ServerConnection) -> None:
 def silent(seconds: float) -> Fault:
     """Send nothing for a while, and answer pings."""
 
-    async def fault(_: ServerConnection) -> None:
-        await asyncio.sleep(seconds)
+    async def fault(connection: ServerConnection) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(connection.wait_closed(), seconds)
 
     return fault
