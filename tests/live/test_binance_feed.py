@@ -149,7 +149,8 @@ def test_garbage_alone_is_as_good_as_silence():
 def test_a_capture_means_the_same_live_and_recorded(market, name):
     lines, path = capture(name)
     tape = read_tape(path)
-    events, feed = run([[line[20:] for line in lines]], has(len(tape.quotes), len(tape.trades)), market=market)
+    enough = has(len(tape.quotes), len(tape.trades))
+    events, feed = run([[line[20:] for line in lines]], enough, market=market, limits=Limits())
     quotes, trades = of(Quote, events), of(Trade, events)
     for column in ("exchange_ns", "bid", "bid_size", "ask", "ask_size"):
         np.testing.assert_array_equal([getattr(q, column) for q in quotes], getattr(tape.quotes, column))

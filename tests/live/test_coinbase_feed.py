@@ -109,7 +109,7 @@ def test_a_capture_means_the_same_live_and_recorded():
     sent = [line.partition(b": ")[2] for line in lines if not line.startswith(b"wss:")]
 
     def make(server):
-        return CoinbaseFeed("SKL-USD", url=server.url, limits=QUICK)
+        return CoinbaseFeed("SKL-USD", url=server.url)
 
     events, feed = play(CoinbaseServer([sent]), make, has(len(tape.quotes), len(tape.trades)))
     for kind, rows, columns in (
