@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hftgym.live import LatencyMonitor
 from hftgym.live.binance import BinanceFeed, BinanceReader
-from hftgym.live.events import Quote, Trade
+from hftgym.live.events import Status
 from scripts.benchmarks.figure import Figure
 
 MESSAGES_PER_S = 20_000
@@ -59,7 +59,7 @@ async def _receive(url: str, count: int) -> tuple[LatencyMonitor, int, float, fl
     feed, lag, seen = BinanceFeed("BTCUSDT", "usdm", url=url), LatencyMonitor(), 0
     start = cpu = grown = 0.0
     async for event in feed.events():
-        if type(event) is Quote or type(event) is Trade:
+        if not isinstance(event, Status):
             lag.record(max(time.time_ns() - event.exchange_ns, 0))
             seen += 1
             if seen == count // 10:  # buffers and caches have their size

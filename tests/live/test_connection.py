@@ -1,5 +1,7 @@
 import asyncio
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -73,6 +75,13 @@ def test_where_nobody_listens_it_tries_again_until_it_is_closed():
     events, feed = asyncio.run(run())
     assert kinds(events) == ["disconnected"] * 4
     assert feed.counters.reconnects == 0
+
+
+@pytest.mark.parametrize("missing", ["websockets", "msgspec"])
+def test_a_missing_package_is_named_with_what_installs_it(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; import hftgym.live; import hftgym.live.binance"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f'a live feed needs {missing}: pip install "hftgym[live]"' in done.stderr
 
 
 async def reading(feed, events):
