@@ -82,10 +82,10 @@ def test_usdm_updates_name_the_one_before_and_numbers_may_jump():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_book_is_the_venues_book_whatever_is_lost_doubled_or_damaged(seed):
+def test_the_book_is_the_venues_book_whatever_is_lost_doubled_late_or_damaged(seed):
     """A venue with a true book sends it through faults; after the last one the feed shows the true prices."""
     rng = random.Random(seed)
-    book, script, number = Book(), [], 1_000
+    book, script, number, late = Book(), [], 1_000, None
     for price in range(90, 100):
         book.set(+1, price, 1.0)
         book.set(-1, price + 20, 1.0)
@@ -116,6 +116,11 @@ def test_the_book_is_the_venues_book_whatever_is_lost_doubled_or_damaged(seed):
         message = depth(number, number, change if side > 0 else [], change if side < 0 else [])
         fault = rng.random() if i < 100 else 1.0
         sent = [] if fault < 0.05 else [message[:-9]] if fault < 0.1 else [message] * (1 + (fault < 0.2))
+        if 0.2 < fault < 0.25:  # behind the next one
+            late = message
+            sent = []
+        elif late is not None:
+            sent, late = [*sent, late], None
         script += [shown(full(number)), pause, *sent]
     book.set(+1, 104.5, 1.0)
     script += [depth(number + 1, number + 1, [["104.5", "1"]])]
