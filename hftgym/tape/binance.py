@@ -1,33 +1,39 @@
 """Raw Binance WebSocket captures, spot and USD-M: one line per message, `<local time, ns since 1970> <json>`.
 
-Messages of a combined stream (`{"stream":..,"data":..}`) and of a single one (the bare event) are understood. The
-fields are those of Binance's API documentation: `bookTicker` b, B, a, A; `trade` and `aggTrade` p, q, m, X; E is the
-event time. An aggTrade is a row like a trade; where a capture has both, `trade` counts alone.
+What the messages say is known to `hftgym.tape.binance_messages`. An aggTrade is a row like a trade; where a capture
+has both, `trade` counts alone.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hftgym.tape.binance_messages import (
+    SPOT,
+    TRADE_NUMBERS,
+    USDM,
+    bare_kind,
+    event_of,
+    origin,
+    quote_values,
+    stream_parts,
+    trade_values,
+)
 from hftgym.tape.builder import TapeBuilder
 from hftgym.tape.lines import read_blocks
-from hftgym.tape.messages import BadLineError, name, parse_object, positive, shown
+from hftgym.tape.messages import BadLineError, parse_object, shown
 from hftgym.tape.recording import Choice
 from hftgym.tape.report import TapeError
-from hftgym.tape.types import NO_TIME
 
 EXPECTED = '<local time, ns since 1970, 19 digits> {"stream":"btcusdt@bookTicker","data":{...}}'
 
-_SPOT, _USDM = "binance-spot", "binance-usdm"
 _FIRST_KEYS = b"stream|data|e|u|lastUpdateId|result|id|code|error"
 _LINE = re.compile(rb'^\d{1,20} \{"(?:' + _FIRST_KEYS + rb')" ?:', re.MULTILINE)
 # Depth updates are most of the bytes: known by both ends, they are not parsed.
 _DEPTH = re.compile(rb'\{"stream":"[^"@]+@(depth[0-9a-z@]*)","data":\{"')
 _JSON_AT = 20  # 19 digits and a space
-_TRADE_NUMBERS = {"trade": "t", "aggTrade": "a"}  # the fields that count them
-_BOOK_TICKER_KEYS = frozenset("usbBaA")
 
 
 def recognises(head: bytes, path: Path) -> bool:
@@ -84,80 +90,50 @@ class Capture:
     def _message(self, message: dict[str, Any], local_ns: int, number: int) -> None:
         stream = message.get("stream")
         if stream is None:
-            kind, symbol, data = _bare_kind(message), "", message
+            kind, symbol, data = bare_kind(message), "", message
         else:
             kind, symbol = self._stream(stream)
             data = message.get("data")
         if kind == "bookTicker":
-            self._quote(_event(data, symbol), local_ns, number)
-        elif kind in _TRADE_NUMBERS:
-            self._trade(_event(data, symbol), local_ns, kind, number)
+            self._quote(event_of(data, symbol), local_ns, number)
+        elif kind in TRADE_NUMBERS:
+            self._trade(event_of(data, symbol), local_ns, kind, number)
         elif data is None:
             raise BadLineError("field 'data' is missing")
         else:
             self.builder.ignore(kind)
 
     def _stream(self, stream: object) -> tuple[str, str]:
-        """Split "btcusdt@trade" into ("trade", "BTCUSDT"); streams of all symbols start with "!" and name none."""
         if not isinstance(stream, str):
-            raise BadLineError(f"field 'stream' must be a name, got {shown(stream)}")
+            return stream_parts(stream)
         if stream not in self._streams:
-            symbol, _, kind = name(stream, "stream").partition("@")
-            one_symbol = bool(kind) and not symbol.startswith("!")
-            self._streams[stream] = (kind, symbol.upper()) if one_symbol else (stream.removeprefix("!"), "")
+            self._streams[stream] = stream_parts(stream)
         return self._streams[stream]
 
     def _quote(self, data: dict[str, Any], local_ns: int, number: int) -> None:
-        event = data.get("e")
         if "ps" in data:
             raise TapeError(
                 f"{self.builder.path}: line {number} is a COIN-M message of {data['s']} (field 'ps'); its sizes are "
                 "contracts, not coins, and cannot be read yet: record the spot or the USD-M market"
             )
-        if event not in (None, "bookTicker"):
-            raise BadLineError(f"field 'e' must be 'bookTicker' or absent, got {shown(event)}")
-        row = (
-            NO_TIME if event is None else _exchange_ns(data),
-            local_ns,
-            positive(data.get("b"), "b"),
-            positive(data.get("B"), "B"),
-            positive(data.get("a"), "a"),
-            positive(data.get("A"), "A"),
+        exchange_ns, bid, bid_size, ask, ask_size = quote_values(data)
+        venue = SPOT if data.get("e") is None else USDM
+        self.builder.quote(
+            (exchange_ns, local_ns, bid, bid_size, ask, ask_size), line=number, venue=venue, symbol=data["s"]
         )
-        self.builder.quote(row, line=number, venue=_SPOT if event is None else _USDM, symbol=data["s"])
 
     def _trade(self, data: dict[str, Any], local_ns: int, kind: str, line: int) -> None:
-        if data.get("e") != kind:
-            raise BadLineError(f"field 'e' must be {kind!r}, got {shown(data.get('e'))}")
-        origin = data.get("X", "MARKET")
-        if origin != "MARKET":  # USD-M: the insurance fund, auto-deleveraging; no order of the book was met
-            self.builder.ignore(f"{kind} {name(origin, 'X')}")
+        values = trade_values(data, kind)
+        if values is None:
+            self.builder.ignore(f"{kind} {origin(data)}")
         else:
-            buyer_is_maker = data.get("m")
-            if not isinstance(buyer_is_maker, bool):
-                raise BadLineError(f"field 'm' must be true or false, got {shown(buyer_is_maker)}")
-            taker_side = -1 if buyer_is_maker else 1
-            row = (_exchange_ns(data), local_ns, positive(data.get("p"), "p"), positive(data.get("q"), "q"), taker_side)
-            venue = _SPOT if "M" in data else _USDM if "X" in data else ""
+            exchange_ns, price, size, taker_side = values
+            venue = SPOT if "M" in data else USDM if "X" in data else ""
+            row = (exchange_ns, local_ns, price, size, taker_side)
             self.builder.trade(row, line=line, venue=venue, symbol=data["s"], aggregate=kind == "aggTrade")
-        running = data.get(_TRADE_NUMBERS[kind])
+        running = data.get(TRADE_NUMBERS[kind])
         if type(running) is int:
             self.builder.number(kind, running, line=line, symbol=data["s"])
-
-
-def _bare_kind(message: Mapping[str, Any]) -> str:
-    """Name a message that comes without a stream."""
-    if "e" in message:
-        return name(message["e"], "e")
-    if message.keys() >= _BOOK_TICKER_KEYS:
-        return "bookTicker"
-    if "lastUpdateId" in message:
-        return "depth snapshot"
-    if "error" in message or "code" in message:
-        return "error reply"
-    if "result" in message:
-        return "subscription reply"
-    raise BadLineError(f"no Binance message: it has neither 'stream' nor 'e', but {shown(', '.join(message))}")
 
 
 def _local_ns(line: bytes) -> int:
@@ -170,25 +146,3 @@ def _local_ns(line: bytes) -> int:
     raise BadLineError(
         f"local time must be ns since 1970, 19 digits and a space, got {shown(found.decode(errors='replace'))}"
     )
-
-
-def _exchange_ns(data: Mapping[str, Any]) -> int:
-    time = data.get("E")
-    if type(time) is int:
-        if 10**12 <= time < 9 * 10**12:  # ms: 2001 to 2255
-            return time * 1_000_000
-        if 10**15 <= time < 9 * 10**15:  # µs, with timeUnit=MICROSECOND
-            return time * 1_000
-    raise BadLineError(f"field 'E' must be a time in ms or µs since 1970, got {shown(time)}")
-
-
-def _event(data: object, symbol: str) -> dict[str, Any]:
-    """Check that an event is an object which names a symbol, and the one of its stream."""
-    if not isinstance(data, dict):
-        raise BadLineError(f"field 'data' must be an object, got {shown(data)}")
-    if symbol:
-        if data.get("s") != symbol:
-            raise BadLineError(f"field 's' must be {symbol!r} as in the stream's name, got {shown(data.get('s'))}")
-    else:
-        name(data.get("s"), "s")
-    return data

@@ -6,64 +6,21 @@ goes through the careful reader of `hftgym.tape.binance`, which knows the reason
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
+from hftgym.tape.binance_messages import SPOT, USDM
+from hftgym.tape.binance_structs import AggTradeEvent, Data, SpotQuote, TradeEvent, UsdmQuote, combined_decoder
 from hftgym.tape.builder import TapeBuilder
+from hftgym.tape.messages import LARGEST
 from hftgym.tape.types import NO_TIME, Float64s, Int64s
 
-SPOT, USDM = "binance-spot", "binance-usdm"
 _STREAM = re.compile(rb' \{"stream":"([^"@!\\]{1,32})@(bookTicker|trade|aggTrade|depth[0-9a-z@]*)"')
 _TIME_DIGITS = 19
 _STREAM_AT = 31  # behind the time and `{"stream":"`
 _POWERS = 10 ** np.arange(_TIME_DIGITS - 1, -1, -1, dtype=np.int64)
-
-
-class _Data(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The fields that all events have; forbidding others leaves no part of a line unchecked."""
-
-    s: str
-
-
-class _SpotQuote(_Data, kw_only=True, forbid_unknown_fields=True, gc=False):
-    u: int
-    b: str
-    B: str
-    a: str
-    A: str
-
-
-class _UsdmQuote(_SpotQuote, kw_only=True, forbid_unknown_fields=True, gc=False):
-    e: Literal["bookTicker"]
-    T: int
-    E: int
-
-
-class _Trade(_Data, kw_only=True, forbid_unknown_fields=True, gc=False):
-    e: Literal["trade"]
-    E: int
-    T: int
-    t: int
-    p: str
-    q: str
-    m: bool
-    X: Literal["MARKET"] | msgspec.UnsetType = msgspec.UNSET  # USD-M
-    M: bool | msgspec.UnsetType = msgspec.UNSET  # spot
-
-
-class _AggTrade(_Data, kw_only=True, forbid_unknown_fields=True, gc=False):
-    e: Literal["aggTrade"]
-    E: int
-    T: int
-    a: int
-    p: str
-    q: str
-    f: int
-    l: int  # noqa: E741 - the field's name
-    m: bool
-    M: bool | msgspec.UnsetType = msgspec.UNSET  # spot
 
 
 class _RefusedError(ValueError):
@@ -107,8 +64,14 @@ class FastLines:
         if not found or not found[1].isascii():
             return None
         symbol, kind = found[1].decode(), found[2].decode()
-        types = {"bookTicker": _UsdmQuote if b'"e":' in line else _SpotQuote, "trade": _Trade, "aggTrade": _AggTrade}
-        shape = _Shape(kind, f"{symbol}@{kind}", symbol.upper(), _decoder(types.get(kind, _Data)), [])
+        types = {
+            "bookTicker": UsdmQuote if b'"e":' in line else SpotQuote,
+            "trade": TradeEvent,
+            "aggTrade": AggTradeEvent,
+        }
+        shape = _Shape(
+            kind, f"{symbol}@{kind}", symbol.upper(), combined_decoder(types.get(kind, Data)).decode_lines, []
+        )
         return self._shapes.setdefault(found[0], shape)
 
     def _run(self, lines: Sequence[bytes], first: int) -> None:
@@ -147,7 +110,7 @@ class FastLines:
         return add(shape, events, numbers, local_ns)
 
     def _quotes(self, shape: _Shape, events: list[Any], lines: Int64s, local_ns: Int64s) -> Callable[[], None]:
-        usdm = isinstance(events[0], _UsdmQuote)
+        usdm = isinstance(events[0], UsdmQuote)
         columns = (
             _exchange_ns([e.E for e in events]) if usdm else np.full(len(events), NO_TIME),
             local_ns,
@@ -181,11 +144,6 @@ class FastLines:
         return commit
 
 
-def _decoder(data: type) -> Callable[[bytes], list[Any]]:
-    message = msgspec.defstruct("Message", [("stream", str), ("data", data)], forbid_unknown_fields=True, gc=False)
-    return msgspec.json.Decoder(message).decode_lines
-
-
 def _venue(event: Any) -> str:
     if event.M is not msgspec.UNSET:
         return SPOT
@@ -212,6 +170,6 @@ def _exchange_ns(times: list[int]) -> Int64s:
 
 def _positive(texts: list[str]) -> Float64s:
     values = np.array(msgspec.convert(texts, list[float], strict=False), dtype=np.float64)
-    if not ((values > 0) & np.isfinite(values)).all():
+    if not ((values > 0) & (values < LARGEST)).all():
         raise _RefusedError
     return values

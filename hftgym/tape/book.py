@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
+_SLACK = 1_000  # entries of levels that are gone, before they are cleared away
 Touch = tuple[float, float, float, float]  # bid, bid_size, ask, ask_size
 
 
@@ -20,6 +21,8 @@ class _Side:
     def set(self, price: float, size: float) -> None:
         if size > 0:
             if price not in self.sizes:
+                if len(self._heap) > 2 * len(self.sizes) + _SLACK:  # a book that lives for weeks must not grow
+                    self._rebuild()
                 heappush(self._heap, -self._sign * price)
             self.sizes[price] = size
         else:
@@ -39,6 +42,9 @@ class _Side:
         beyond = [p for p in self.sizes if self._sign * (p - limit) > 0 or (itself and p == limit)]
         for price in beyond:
             del self.sizes[price]
+        self._rebuild()
+
+    def _rebuild(self) -> None:
         self._heap = [-self._sign * price for price in self.sizes]
         heapify(self._heap)
 

@@ -11,14 +11,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hftgym.tape.book import Book, Touch
 from hftgym.tape.builder import TapeBuilder
+from hftgym.tape.coinbase_messages import Market, count_of, match_values
 from hftgym.tape.lines import read_blocks
-from hftgym.tape.messages import BadLineError, decimal, name, parse_object, positive, shown
+from hftgym.tape.messages import BadLineError, name, parse_object, shown
 from hftgym.tape.recording import Choice
-from hftgym.tape.types import NO_TIME
 
 EXPECTED = '<local time, s since 1970>: {"type":"l2update","product_id":"BTC-USD",...}'
 VENUE = "coinbase"
@@ -27,8 +24,6 @@ _TYPES = b"subscriptions|subscribe|snapshot|l2update|match|last_match|ticker|hea
 _FIRST = re.compile(rb'^(?:\S{1,200} <- )?\d{10}(?:\.\d{1,9})?: \{"type" ?: ?"(?:' + _TYPES + rb')"', re.MULTILINE)
 _LINE = re.compile(rb"(?:\S{1,200} <- )?(\d{10})(?:\.(\d{1,9}))?: ")
 _CONNECTION = re.compile(rb"\S{1,200} <-> \d{10}(?:\.\d{1,9})?\r?")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
-_SIDES = {"buy": +1, "sell": -1}
 
 
 def recognises(head: bytes, path: Path) -> bool:
@@ -47,18 +42,10 @@ def feed(path: Path, builder: TapeBuilder, choice: Choice) -> Iterator[None]:
             yield
 
 
-class _Market:
-    """One product: its book, from the first snapshot on, and the touch that was last handed over."""
-
-    def __init__(self) -> None:
-        self.book: Book | None = None
-        self.touch: Touch | None = None
-
-
 class _Capture:
     def __init__(self, builder: TapeBuilder) -> None:
         self._builder = builder
-        self._markets: dict[str, _Market] = {}
+        self._markets: dict[str, Market] = {}
 
     def line(self, line: bytes, number: int) -> None:
         """Take one line; `number` counts from 1."""
@@ -88,85 +75,22 @@ class _Capture:
             self._trade(message, symbol, local_ns, number)
         elif kind in ("last_match", "heartbeat"):
             key = "trade_id" if kind == "last_match" else "last_trade_id"
-            self._builder.number("match", _count(message, key), line=number, symbol=symbol, sent=True)
+            self._builder.number("match", count_of(message, key), line=number, symbol=symbol, sent=True)
             self._builder.ignore(kind)
         else:
-            self._levels(message, kind, symbol, local_ns, number)
+            self._levels(message, symbol, local_ns, number)
 
     def _trade(self, message: dict[str, Any], symbol: str, local_ns: int, number: int) -> None:
-        taker_side = -_side(message.get("side"))
-        price, size = (positive(message.get(key), key) for key in ("price", "size"))
-        row = (_exchange_ns(message), local_ns, price, size, taker_side)
-        trade_id = _count(message, "trade_id")
+        exchange_ns, price, size, taker_side = match_values(message)
+        trade_id = count_of(message, "trade_id")
+        row = (exchange_ns, local_ns, price, size, taker_side)
         self._builder.trade(row, line=number, venue=VENUE, symbol=symbol)
         self._builder.number("match", trade_id, line=number, symbol=symbol)
 
-    def _levels(self, message: dict[str, Any], kind: str, symbol: str, local_ns: int, number: int) -> None:
-        market = self._markets.setdefault(symbol, _Market())
-        if kind == "snapshot":
-            sides = {side: _pairs(message, key) for side, key in ((+1, "bids"), (-1, "asks"))}
-            market.book = market.book or Book()
-            for side, levels in sides.items():
-                market.book.replace(side, levels)
+    def _levels(self, message: dict[str, Any], symbol: str, local_ns: int, number: int) -> None:
+        news = self._markets.setdefault(symbol, Market()).take(message)
+        if isinstance(news, str):
+            self._builder.ignore(news)
         else:
-            changes = _changes(message)
-            if market.book is None:
-                self._builder.ignore("l2update before the first snapshot")
-                return
-            for side, price, size in changes:
-                market.book.set(side, price, size)
-        touch = market.book.touch()
-        if touch is None:
-            self._builder.ignore(f"{kind} that leaves a side of the book empty")
-        elif touch == market.touch and kind == "l2update":
-            self._builder.ignore("l2update beyond the touch")
-        else:
-            exchange_ns = NO_TIME if kind == "snapshot" else _exchange_ns(message)
+            exchange_ns, touch = news
             self._builder.quote((exchange_ns, local_ns, *touch), line=number, venue=VENUE, symbol=symbol)
-            market.touch = touch
-
-
-def _changes(message: dict[str, Any]) -> list[tuple[int, float, float]]:
-    """Check everything before anything is changed: a bad line must not leave half of itself in the book."""
-    _exchange_ns(message)
-    changes = message.get("changes")
-    if not isinstance(changes, list) or not all(isinstance(change, list) and len(change) == 3 for change in changes):
-        raise BadLineError("field 'changes' must be a list of [side, price, size]")
-    return [(_side(side), positive(price, "price"), _size(size)) for side, price, size in changes]
-
-
-def _pairs(message: dict[str, Any], key: str) -> list[tuple[float, float]]:
-    levels = message.get(key)
-    if not isinstance(levels, list) or not all(isinstance(level, list) and len(level) == 2 for level in levels):
-        raise BadLineError(f"field {key!r} must be a list of [price, size]")
-    return [(positive(price, "price"), _size(size)) for price, size in levels]
-
-
-def _side(value: object) -> int:
-    if not isinstance(value, str) or value not in _SIDES:
-        raise BadLineError(f"side must be 'buy' or 'sell', got {shown(value)}")
-    return _SIDES[value]
-
-
-def _size(text: object) -> float:
-    value = decimal(text)
-    if not 0.0 <= value < float("inf"):
-        raise BadLineError(f"size must be a decimal in quotes, finite and not negative, got {shown(text)}")
-    return value
-
-
-def _count(message: dict[str, Any], key: str) -> int:
-    value = message.get(key)
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise BadLineError(f"field {key!r} must be a whole number, got {shown(value)}")
-    return value
-
-
-def _exchange_ns(message: dict[str, Any]) -> int:
-    time = message.get("time")
-    if isinstance(time, str) and _TIME.fullmatch(time):
-        try:
-            return int(np.datetime64(time[:-1], "ns").astype(np.int64))
-        except ValueError:
-            pass  # no such day or hour: the error below says so
-    raise BadLineError(f"field 'time' must be a time such as '2021-04-17T16:43:37.075687Z', got {shown(time)}")

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+LARGEST = 1e18  # no price and no size of any market comes near; above, a field was misread or mangled
+
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -30,10 +32,10 @@ def parse_object(line: bytes, at: int) -> dict[str, Any]:
 
 
 def positive(text: object, key: str) -> float:
-    """Return a decimal in quotes, finite and above 0."""
+    """Return a decimal in quotes, above 0 and below `LARGEST`."""
     value = decimal(text)
-    if not 0.0 < value < float("inf"):
-        raise BadLineError(f"field {key!r} must be a decimal in quotes, finite and above 0, got {shown(text)}")
+    if not 0.0 < value < LARGEST:
+        raise BadLineError(f"field {key!r} must be a decimal in quotes, above 0 and below 1e18, got {shown(text)}")
     return value
 
 

@@ -111,11 +111,12 @@ def test_the_stream_of_all_symbols_and_lists_of_tickers_are_understood(wire, tmp
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"b": "0.00"}, "field 'b' must be a decimal in quotes, finite and above 0, got '0.00'"),
+        ({"b": "0.00"}, "field 'b' must be a decimal in quotes, above 0 and below 1e18, got '0.00'"),
         ({"A": "-1"}, "field 'A'"),
         ({"a": "inf"}, "field 'a'"),
         ({"a": "nan"}, "field 'a'"),
         ({"a": "1e999"}, "field 'a'"),
+        ({"a": "1e18"}, "field 'a'"),
         ({"a": "six"}, "got 'six'"),
         ({"B": True}, "got True"),
         ({"B": None}, "got nothing"),

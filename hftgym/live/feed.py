@@ -1,0 +1,199 @@
+"""What all feeds share: connect, subscribe, read, notice silence, reconnect, and tell about it."""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from hftgym.live.connection import (
+    LOSSES,
+    Backoff,
+    ClientConnection,
+    Limits,
+    close_connection,
+    open_connection,
+    told,
+    was_too_large,
+)
+from hftgym.live.events import Event, FeedCounters, Quote, Status, StatusKind
+
+T = TypeVar("T")
+
+
+class BrokenStreamError(Exception):
+    """The stream cannot be trusted any more, or the venue asks us to go: reconnect."""
+
+    def __init__(self, kind: StatusKind, text: str) -> None:
+        super().__init__(text)
+        self.kind: StatusKind = kind
+
+
+class Reader(ABC):
+    """Turns one venue's messages into events, without any input or output of its own.
+
+    Attributes:
+        counters: What has been seen, over all connections.
+    """
+
+    def __init__(self) -> None:
+        self.counters = FeedCounters()
+
+    @abstractmethod
+    def connected(self) -> None:
+        """Forget what held for the connection before."""
+
+    @abstractmethod
+    def requests(self) -> Iterable[str]:
+        """Return what is sent first on a new connection."""
+
+    @abstractmethod
+    def read(self, message: bytes, received_ns: int) -> Iterable[Event]:
+        """Read one message; whatever it holds, nothing but `BrokenStreamError` is raised.
+
+        Args:
+            message: What the venue sent.
+            received_ns: The receiver's clock.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most readers hold nothing
+        """End what the reader has begun itself."""
+
+
+class SocketFeed:
+    """A live market through one WebSocket at a time, see `hftgym.live.events.Feed`.
+
+    After every connection, gap or stale time the first quote comes behind a Status "resynchronised"; trades are told as
+    they come.
+
+    Args:
+        reader: Knows the venue's messages.
+        venue: Where.
+        symbol: What.
+        url: The address.
+        limits: Bounds of the connection.
+        clock: Gives the times of receipt, ns since 1970.
+        seed: Of the jitter of reconnects; None takes the system's entropy.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        venue: str,
+        symbol: str,
+        url: str,
+        limits: Limits | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        seed: int | None = None,
+    ) -> None:
+        self.venue = venue
+        self.symbol = symbol
+        self.counters = reader.counters
+        self._reader = reader
+        self._url = url
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._backoff = Backoff(self._limits, seed=seed)
+        self._closing = asyncio.Event()
+        self._connection: ClientConnection | None = None
+        self._begun = False
+        self._in_step = False
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield events in the order of receipt until `close`; connection losses are statuses, not exceptions.
+
+        Raises:
+            RuntimeError: It was called before: a feed is read once.
+        """
+        if self._begun:
+            raise RuntimeError("the events of a feed can be read once; make another feed")
+        self._begun = True
+        opened = 0
+        while not self._closing.is_set():
+            since = None
+            try:
+                opening = open_connection(self._url, self._limits, counters=self.counters)
+                connection = self._connection = await self._unless_closing(opening)
+                if connection is None:
+                    break
+                since = time.monotonic()
+                self.counters.reconnects += opened > 0
+                opened += 1
+                yield self._status("connected", self._url)
+                await self._subscribe(connection)
+                async for event in self._messages(connection):
+                    yield event
+            except BrokenStreamError as broken:
+                yield self._status(broken.kind, str(broken))
+            except LOSSES as error:
+                self.counters.garbage += was_too_large(error)
+                if not self._closing.is_set():
+                    yield self._status("disconnected", told(error))
+            finally:
+                await self._drop()
+            wait_s = self._backoff.after(0.0 if since is None else time.monotonic() - since)
+            await self._unless_closing(asyncio.sleep(wait_s))
+
+    async def close(self) -> None:
+        """End the connection and `events`, within `Limits.close_s`."""
+        self._closing.set()
+        await self._drop()
+
+    async def _subscribe(self, connection: ClientConnection) -> None:
+        self._in_step = False
+        self._reader.connected()
+        for request in self._reader.requests():
+            await connection.send(request)
+
+    async def _messages(self, connection: ClientConnection) -> AsyncIterator[Event]:
+        """Yield what comes on one connection; it ends by an exception alone, unless the feed is closed."""
+        limits, counters, now = self._limits, self.counters, asyncio.get_running_loop().time
+        good = now()
+        stale = False
+        while not self._closing.is_set():
+            try:
+                async with asyncio.timeout_at(good + (limits.silence_s if stale else limits.stale_s)):
+                    message = await connection.recv(decode=False)
+            except TimeoutError:
+                message = None
+            if message is not None:
+                received_ns = self._clock()
+                counters.messages += 1
+                dropped = counters.garbage + counters.duplicates
+                for event in self._reader.read(message, received_ns):
+                    if not self._in_step and type(event) is Quote:
+                        self._in_step = True
+                        yield Status(received_ns, "resynchronised", f"{self.venue} {self.symbol}")
+                    elif type(event) is Status:
+                        self._in_step = False
+                    yield event
+                if counters.garbage + counters.duplicates == dropped:
+                    good, stale = now(), False
+            silent_s = now() - good
+            if silent_s >= limits.silence_s:
+                raise BrokenStreamError("disconnected", f"no good message for {silent_s:.3g} s")
+            if silent_s >= limits.stale_s and not stale:
+                stale, self._in_step = True, False
+                yield self._status("stale", f"no good message for {silent_s:.3g} s")
+
+    def _status(self, kind: StatusKind, text: str) -> Status:
+        return Status(self._clock(), kind, text)
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self._reader.close()
+        if connection is not None:
+            await close_connection(connection, self._limits)
+
+    async def _unless_closing(self, job: Awaitable[T]) -> T | None:
+        """Await something, but give it up and return None as soon as the feed is closed."""
+        task, closing = asyncio.ensure_future(job), asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait((task, closing), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            closing.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
