@@ -38,19 +38,31 @@ def figures(metrics: Metrics) -> list[tuple[str, str]]:
     ]
 
 
-def cells(metrics: Mapping[str, Metrics]) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of text: one row per figure, one column per policy."""
+def cells(
+    metrics: Mapping[str, Metrics], less: Mapping[str, Mapping[str, Interval]] | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows of text: one row per figure, one column per policy.
+
+    Args:
+        metrics: Name -> figures.
+        less: Baseline -> name -> paired difference of the PnL: a row each, below the PnL.
+    """
     columns = [figures(one) for one in metrics.values()]
     rows = [[row[0][0], *(value for _, value in row)] for row in zip(*columns, strict=True)]
-    return ["", *metrics], rows
+    pairs = [
+        [f"less {baseline}", *(interval_text(found[name]) if name in found else "-" for name in metrics)]
+        for baseline, found in (less or {}).items()
+    ]
+    return ["", *metrics], [rows[0], *pairs, *rows[1:]]
 
 
 LEGEND = (
     "Money in quote currency. PnL = spread captured + price moves - fees; ± is half the 95 % interval, from 20 equal "
-    "stretches of the tape. Sharpe: mean over standard deviation of the PnL per tick, not annualised. Markout: profit "
-    "per unit so many ticks after the fill, in half-spreads of the market; what it loses against 0 ticks is adverse "
-    "selection. Whipsaws: round trips of at most 10 ticks that lost 0.5 to 2 times their costs. Trend failures: "
-    "drawdowns at the inventory limit beyond the noise of 50 ticks."
+    "stretches of the tape. Less z-score: the PnL minus that of the rule, tick by tick on the same tape, with the "
+    "interval of the difference. Sharpe: mean over standard deviation of the PnL per tick, not annualised. Markout: "
+    "profit per unit so many ticks after the fill, in half-spreads of the market; what it loses against 0 ticks is "
+    "adverse selection. Whipsaws: round trips of at most 10 ticks that lost 0.5 to 2 times their costs. Trend "
+    "failures: drawdowns at the inventory limit beyond the noise of 50 ticks."
 )
 
 
