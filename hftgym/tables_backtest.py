@@ -19,7 +19,7 @@ def figures(metrics: Metrics) -> list[tuple[str, str]]:
         ("price moves", number(metrics.price_moves)),
         ("fees", number(metrics.fees)),
         ("return", f"{number(100 * metrics.total_return, 3)} %"),
-        ("Sharpe/tick, ± s.e.", f"{_or_dash(metrics.sharpe.ratio, 4)} ±{_or_dash(metrics.sharpe.se_lagged, 4)}"),
+        ("Sharpe/tick, ± s.e.", _with_error(metrics.sharpe.ratio, metrics.sharpe.se_lagged, 4)),
         ("drawdown", number(metrics.drawdown.value)),
         ("turnover", number(metrics.turnover, 0)),
         ("bought, sold (units)", ", ".join(number(units) for units in metrics.units)),
@@ -29,10 +29,7 @@ def figures(metrics: Metrics) -> list[tuple[str, str]]:
         ("whipsaws, lost", f"{int(metrics.whipsaws.sum()):,}, {number(whipsawed)}"),
         ("trend failures, lost", f"{len(failed):,}, {number(float(failed.loss.sum()))}"),
         *(
-            (
-                f"markout, {ticks:,} tick{'' if ticks == 1 else 's'}",
-                f"{_or_dash(value, 2)} ±{_or_dash(1.96 * error, 2)}",
-            )
+            (f"markout, {ticks:,} tick{'' if ticks == 1 else 's'}", _with_error(value, 1.96 * error, 2))
             for ticks, value, error in zip(after.ticks, after.half_spreads, after.half_spreads_se, strict=True)
         ),
     ]
@@ -91,8 +88,11 @@ def interval_text(found: Interval) -> str:
     return number(found.value) if math.isnan(found.low) else plus_minus(found.value, found.low, found.high)
 
 
-def _or_dash(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else number(value, digits)
+def _with_error(value: float, error: float, digits: int) -> str:
+    """Return a value with what follows its ±, without either where it is not known."""
+    if math.isnan(value):
+        return "-"
+    return number(value, digits) + ("" if math.isnan(error) else f" ±{number(error, digits)}")
 
 
 def _percent(share: float) -> str:

@@ -72,9 +72,10 @@ class Market:
     @property
     def title(self) -> str:
         """Where, what and how long."""
-        minutes = len(self.prices) * self.params.tick_s / 60
+        seconds = len(self.prices) * self.params.tick_s
+        length = f"{seconds / 60:,.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
         venue = f"{self.tape.venue} " if self.tape is not None else ""
-        return f"{venue}{self.params.symbol}, {minutes:,.3g} min{self.part and ' at the end'}"
+        return f"{venue}{self.params.symbol}, {self.part and 'the last '}{length}"
 
 
 Played = dict[str, tuple[Record, Metrics]]

@@ -70,7 +70,8 @@ CAPTURES = (
         file="binance_spot_btcusdt_20240808.gz",
         unit=0.01,
         trained="agents/pretrained/btcusdt_spot.onnx",
-        about="A maker's fee is 12,000 half-spreads here, and what is quoted within them cannot earn it back.",
+        about="A maker's fee is 12,000 half-spreads here. `btcusdt_spot` was filled once: what it gained is what one "
+        "unit happened to gain until the end.",
     ),
     Capture(
         file="coinbase_exchange_ws_20210417.txt.gz",
@@ -84,12 +85,17 @@ CAPTURES = (
 )
 _ABOUT = (
     "What takes (the z-score rule) pays for every trade; what quotes near the price is filled most readily when the "
-    "price is about to run through it, which the markouts show: adverse selection. Rules have the settings that the "
-    "exact recursion finds best in a simulated market like the tape. `default` is the agent of `agents/pretrained/` "
-    "that was trained in the default market and is put on this one as it is. `btcusdt_usdm` and `btcusdt_spot` were "
-    "trained with the venue's fees in markets calibrated on the first half of each tape, and may quote beyond the "
-    "fees; everything is judged on the second half. They learned that there is nothing to earn: in their simulated "
-    "market they quote where nothing comes. That is the right answer to these fees, and no way to make money."
+    "price is about to run through it, which the markouts show: adverse selection.\n\n"
+    "The rules have the settings that the exact recursion finds best in a simulated market like the tape. `default` "
+    "was trained in the default market and is put on the tape as it is. All of these quote at most five half-spreads "
+    "from the mid, which on the Binance tapes, with spreads of one step, is far less than the standard deviation of "
+    "one tick's move and far less than a fee.\n\n"
+    "`btcusdt_usdm` and `btcusdt_spot` were trained with the venue's fees in markets calibrated on the first half of "
+    "each tape, and may quote beyond the fees; on these tapes everybody is judged on the second half. They learned "
+    "that there is nothing to earn: in their simulated market they quote so far away that no order ever reaches them "
+    "(`agents/pretrained/btcusdt_usdm.md`). Recorded prices jump, which simulated ones do not, so that here they are "
+    "filled now and then, and no better than anyone else. They are ahead of the rules because they hardly trade, and "
+    "not because they trade well: against these fees, not trading is the right answer, and no way to make money."
 )
 
 
@@ -165,8 +171,8 @@ def sections_of(one: Capture, path: Path, out: Path, results: list[Metrics]) -> 
     if not one.trained:
         return [*sections, _rule(one, market, played, out)]
     market, played = _played(path, one, untrained, split=1.0)
-    everything = ("Settings, volatility and spread are those of the same tape here.", one.words(untrained))
-    text = "\n\n".join((*everything, _verdicts(played)))
+    about = "On the whole tape, with settings, volatility and spread that are measured on itself:"
+    text = "\n\n".join((one.words(untrained), about, _verdicts(played)))
     return [*sections, _rule(one, market, played, out, text=text), _grid(one, market, out)]
 
 
