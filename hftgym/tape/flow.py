@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hftgym.tape.measure import all_trades, quotes_at
+from hftgym.tape.parquet import TapeFile
 from hftgym.tape.types import NO_TIME, Tape
 
 
@@ -29,14 +31,14 @@ class MarketOrders:
         return len(self.time_ns)
 
 
-def market_orders(tape: Tape) -> MarketOrders:
+def market_orders(tape: Tape | TapeFile) -> MarketOrders:
     """Return the market orders of a tape: trades in a row of the same exchange time and taker are one.
 
     The best price that an order met is the one of the last quote received before it, or the price of its own first
     trade where that is better: the quote that it left behind may be received before its trades (Binance spot sends
-    them that way round). Orders before the first quote are left out.
+    them that way round). Orders before the first quote are left out. Of a tape on disk the trades are held in memory.
     """
-    trades, quotes = tape.trades, tape.quotes
+    trades = all_trades(tape)
     if not len(trades):
         none = np.empty(0)
         return MarketOrders(time_ns=none.astype(np.int64), side=none.astype(np.int8), size=none, mid=none, beyond=none)
@@ -48,13 +50,13 @@ def market_orders(tape: Tape) -> MarketOrders:
     furthest, nearest = np.maximum.reduceat(signed, first), np.minimum.reduceat(signed, first)
     at, side = received[first], trades.taker_side[first]
     # At equal time of reception a trade comes before a quote.
-    known = np.searchsorted(np.maximum.accumulate(quotes.local_ns), at, side="left") - 1
-    best = np.where(side > 0, quotes.ask[known], -quotes.bid[known])
-    kept = known >= 0
+    bid, ask = quotes_at(tape, at, itself=False)
+    kept = ~np.isnan(bid)
+    best = np.where(side > 0, ask, -bid)
     return MarketOrders(
         time_ns=at[kept],
         side=side[kept],
         size=np.add.reduceat(trades.size, first)[kept],
-        mid=tape.mid[known][kept],
+        mid=(0.5 * bid + 0.5 * ask)[kept],
         beyond=(furthest - np.minimum(best, nearest))[kept],
     )
