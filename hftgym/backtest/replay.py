@@ -43,8 +43,8 @@ def backtest(
     Args:
         policy: Anything with SB3's `predict(observation, state, episode_start, deterministic) -> (action, state)`.
         tape: The recorded quotes and trades, in memory or (`open_tape`) on disk; memory grows with the ticks and fills.
-        params: The market as the policy is to see it; if None calibrated from the tape, whose trades are then held.
-            Fees, limits, sizes, penalties and the horizon count; prices and order flow are the tape's.
+        params: The market as the policy is to see it; if None calibrated from the tape, whose market orders are
+            then held. Fees, limits, sizes, penalties and the horizon count; prices and order flow are the tape's.
         latency_s: Seconds from a decision to its arrival in the market, on the clock of the recorder: the way of the
             data here and the way of the order there. `params.order_latency` ticks if None.
         price_step: The price grid; the tape's if None, 0 for none.

@@ -79,7 +79,7 @@ def estimate(tape: Tape | TapeFile, *, tick_s: float = 0.1, base: EnvParams | No
 
     Args:
         tape: The tape, in memory or (`open_tape`) on disk; one on disk is read four times, and what is held of it are
-            its trades, the ticks and the distinct sizes, never its quotes.
+            the ticks, the market orders and the distinct sizes, never all quotes or trades.
         tick_s: Length of one tick in seconds.
         base: Where fees, limits, penalty, latency and window come from. If None: the defaults, with the venue's own
             fees and `trade_through`, because on a recorded market a price that has passed a quote has filled it.

@@ -7,7 +7,6 @@ import numpy as np
 
 from hftgym.tape.order import BEFORE_ALL, received_ns
 from hftgym.tape.parquet import TapeFile
-from hftgym.tape.rows import stacked
 from hftgym.tape.types import Quotes, Tape, Trades
 
 
@@ -40,7 +39,7 @@ def quotes_at(tape: Tape | TapeFile, times: np.ndarray, *, itself: bool = True) 
     known, settled = ("right", "left") if itself else ("left", "right")
     found, last = np.full((2, len(times)), np.nan), np.full((2, 1), np.nan)
     done, now_ns = 0, BEFORE_ALL
-    for quotes, _ in _pieces(tape):
+    for quotes, _ in pieces(tape):
         if not len(quotes):
             continue
         received = received_ns(quotes, since_ns=now_ns)
@@ -54,15 +53,10 @@ def quotes_at(tape: Tape | TapeFile, times: np.ndarray, *, itself: bool = True) 
     return found[0], found[1]
 
 
-def all_trades(tape: Tape | TapeFile) -> Trades:
-    """Return the trades of a tape, 33 bytes each; those of a tape on disk are read into memory."""
-    return tape.trades if isinstance(tape, Tape) else stacked([trades for _, trades in tape.chunks()])
-
-
 def median_shown_size(tape: Tape | TapeFile) -> float:
     """Return the median of the sizes at the best prices, units; memory grows with the distinct sizes."""
     values, counts = np.empty(0), np.empty(0)
-    for quotes, _ in _pieces(tape):
+    for quotes, _ in pieces(tape):
         new, many = np.unique(np.concatenate([quotes.bid_size, quotes.ask_size]), return_counts=True)
         values, place = np.unique(np.concatenate([values, new]), return_inverse=True)
         counts = np.bincount(place, weights=np.concatenate([counts, many]))
@@ -71,5 +65,6 @@ def median_shown_size(tape: Tape | TapeFile) -> float:
     return float(np.mean(values[middle]))
 
 
-def _pieces(tape: Tape | TapeFile) -> Iterable[tuple[Quotes, Trades]]:
+def pieces(tape: Tape | TapeFile) -> Iterable[tuple[Quotes, Trades]]:
+    """Return a tape in memory as one piece, and one on disk as those that it is read in."""
     return ((tape.quotes, tape.trades),) if isinstance(tape, Tape) else tape.chunks()

@@ -1,6 +1,7 @@
 """A tape of any length on disk, and a backtest of it in a process whose memory is limited."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,5 +84,7 @@ def play_limited(path: Path, *, allowed: int) -> dict[str, Any]:
         CalledProcessError: It ran out of memory.
     """
     words = [sys.executable, "-c", _PROGRAM, str(path), str(allowed)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=600)
+    # Threads for matrices, of which there are none here, would reserve memory.
+    env = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=True, timeout=600)
     return json.loads(done.stdout)
