@@ -167,7 +167,7 @@ def _count(message: dict[str, Any], key: str) -> int:
 
 def _exchange_ns(message: dict[str, Any]) -> int:
     time = message.get("time")
-    if isinstance(time, str) and _TIME.fullmatch(time):
+    if isinstance(time, str) and _TIME.fullmatch(time) and "1970" <= time < "2255":  # int64 ends in 2262
         try:
             return int(np.datetime64(time[:-1], "ns").astype(np.int64))
         except ValueError:

@@ -140,7 +140,8 @@ def _text_ns(text: str) -> int:
         value = int(text)
         return next((value * u for u in _UNITS_NS if 10**18 // u <= value < 4 * (10**18 // u)), 0)
     if found := _SECONDS.fullmatch(text):
-        return int(found[1]) * 10**9 + int(found[2].ljust(9, "0"))
+        value = int(found[1]) * 10**9 + int(found[2].ljust(9, "0"))
+        return value if 10**18 <= value < 4 * 10**18 else 0
     if found := _ISO.fullmatch(text):
         try:
             value = np.datetime64(f"{found[1]}T{found[2]}")  # in its own unit: nanoseconds overflow after 2262
