@@ -9,13 +9,8 @@ import polars as pl
 import pytest
 
 from hftgym.params import EnvParams
-<<<<<<< HEAD
-from hftgym.tape import calibrate
-from scripts import backtest, backtest_grid, backtest_parts
-=======
-from hftgym.tape import TapeFile
+from hftgym.tape import TapeFile, calibrate
 from scripts import backtest, backtest_grid, backtest_parts, record
->>>>>>> 7bbaa41 (Binance dumps: times end in 2096; a parquet tape in the backtest command is the same market)
 
 START_NS = 1_723_161_255_000_000_000
 
