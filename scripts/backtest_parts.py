@@ -23,8 +23,9 @@ from hftgym.backtest.record import Record, record_of_backtest, record_of_zscore
 from hftgym.backtest.statistics import Interval
 from hftgym.progress import slow_bar
 from hftgym.tables import markdown, terminal_table
-from hftgym.tape import Tape, calibrate, read_tape
+from hftgym.tape import Tape, TapeFile, calibrate, read_tape
 from hftgym.tape.measure import quotes_at, tick_times
+from hftgym.tape.reading import open_or_read
 
 if TYPE_CHECKING:
     from scripts.backtest import Arguments
@@ -57,7 +58,7 @@ class Market:
         part: Which part of the tape it is; empty if it is all of it.
     """
 
-    tape: Tape | None
+    tape: Tape | TapeFile | None
     prices: NDArray[np.float64]
     params: EnvParams
     latency_s: float
@@ -89,8 +90,10 @@ def load(arguments: "Arguments") -> Market:
     """
     if arguments.prices is not None:
         return _load_prices(arguments, arguments.prices)
-    tape = read_tape(arguments.tape, symbol=arguments.symbol).in_units_of(arguments.unit)
-    measured, tape = (tape, tape) if arguments.split == 1 else tape.split(arguments.split)
+    # A part of a tape is cut out in memory.
+    read = open_or_read if arguments.split == 1 else read_tape
+    tape = read(arguments.tape, symbol=arguments.symbol).in_units_of(arguments.unit)
+    measured, tape = tape.split(arguments.split) if isinstance(tape, Tape) and arguments.split != 1 else (tape, tape)
     base = with_fees(arguments.params, arguments.fees, tape.venue)
     params = calibrate(measured, tick_s=arguments.tick_s, base=base)
     times = tick_times(tape, params.tick_s)

@@ -27,7 +27,8 @@ from hftgym import plots
 from hftgym.plots_calibration import calibration
 from hftgym.presets import named_market
 from hftgym.tables import terminal_table
-from hftgym.tape import Calibration, calibrate, estimate, read_tape
+from hftgym.tape import Calibration, Tape, calibrate, estimate, read_tape
+from hftgym.tape.reading import open_or_read
 from hftgym.tape.simulate import simulate_tape
 
 
@@ -75,10 +76,12 @@ def main() -> int:
 
 def run(arguments: Arguments) -> None:
     console, out = Console(highlight=False), arguments.out
-    tape = read_tape(arguments.tape, symbol=arguments.symbol)
+    # A part of a tape is cut out in memory.
+    read = open_or_read if arguments.split == 1.0 else read_tape
+    tape = read(arguments.tape, symbol=arguments.symbol)
     if arguments.coins != 1.0:
         tape = tape.in_units_of(arguments.coins)
-    if arguments.split != 1.0:
+    if arguments.split != 1.0 and isinstance(tape, Tape):
         tape, _ = tape.split(arguments.split)
     base = None if arguments.market is None else named_market(arguments.market)
     if arguments.offset_high is not None:

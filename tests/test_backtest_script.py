@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from hftgym.params import EnvParams
-from hftgym.tape import calibrate
-from scripts import backtest, backtest_grid, backtest_parts
+from hftgym.tape import TapeFile, calibrate
+from scripts import backtest, backtest_grid, backtest_parts, record
 
 START_NS = 1_723_161_255_000_000_000
 
@@ -79,6 +79,17 @@ def test_what_is_played_was_not_measured_on(capture):
     assert abs(2 * len(second.prices) - len(both.prices)) <= 2
     assert "the last 50%" in second.description
     assert second.title == "binance-usdm BTCUSDT, the last 30 s"
+
+
+def test_a_parquet_tape_stays_on_disk_and_is_the_same_market(capture, tmp_path):
+    record.convert(capture, tmp_path / "x.parquet", symbol=None)
+    whole, streamed = (
+        backtest_parts.load(backtest.Arguments(tape=tape, unit=0.01)) for tape in (capture, tmp_path / "x.parquet")
+    )
+    assert isinstance(streamed.tape, TapeFile)
+    assert streamed.params == whole.params
+    assert streamed.title == whole.title
+    np.testing.assert_array_equal(streamed.prices, whole.prices)
 
 
 def last_mid(capture):

@@ -18,6 +18,7 @@ from hftgym.tape.builder import TapeBuilder
 from hftgym.tape.lines import read_blocks
 from hftgym.tape.messages import BadLineError, decimal, name, parse_object, positive, shown
 from hftgym.tape.recording import Choice
+from hftgym.tape.rows import FARTHEST_NS
 from hftgym.tape.types import NO_TIME
 
 EXPECTED = '<local time, s since 1970>: {"type":"l2update","product_id":"BTC-USD",...}'
@@ -66,6 +67,8 @@ class _Capture:
         try:
             if found:
                 local_ns = int(found[1]) * 10**9 + int((found[2] or b"").ljust(9, b"0"))
+                if local_ns > FARTHEST_NS:
+                    raise BadLineError(f"local time must be before 2116, got {found[1].decode()} s")
                 self._message(parse_object(line, found.end()), local_ns, number)
                 self._builder.clock(local_ns, number)
             elif _CONNECTION.fullmatch(line):
@@ -164,7 +167,7 @@ def _count(message: dict[str, Any], key: str) -> int:
 
 def _exchange_ns(message: dict[str, Any]) -> int:
     time = message.get("time")
-    if isinstance(time, str) and _TIME.fullmatch(time):
+    if isinstance(time, str) and _TIME.fullmatch(time) and "1970" <= time < "2255":  # int64 ends in 2262
         try:
             return int(np.datetime64(time[:-1], "ns").astype(np.int64))
         except ValueError:
