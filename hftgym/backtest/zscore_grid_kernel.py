@@ -1,6 +1,5 @@
 """The inner loop of the parameter grid: many sets abreast through one path whose z-scores are known."""
 
-from hftgym.backtest.zscore_kernel import limited
 from hftgym.market.compile import formula, kernel
 
 # Sets abreast, in one vector `[field][set]`.
@@ -9,6 +8,13 @@ ENTRY, LIMIT, INVENTORY, CASH, EQUITY, PEAK, DRAWDOWN, SQUARES, INVENTORY_SQUARE
     SETS * i for i in range(12)
 )
 N_FIELDS = 12
+
+
+@formula
+def limited(x, low, high):
+    """Return x limited to [low, high]."""
+    x = x if x < high else high
+    return x if x > low else low
 
 
 @formula
