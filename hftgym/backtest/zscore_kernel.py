@@ -18,7 +18,7 @@ import numpy as np
 
 from hftgym.market.compile import formula, kernel
 
-_PIECE = 1_024  # ticks at a time; whole strips, so one strip if the window is longer
+_PIECE = 4_096  # ticks at a time, whole strips: they fit a cache of 256 kB, and shorter ones break off too often
 # Prices whose squares neither overflow nor lose digits, whatever they are multiplied by here.
 LOWEST, HIGHEST = 1e-100, 1e100
 
@@ -114,12 +114,17 @@ def score(prices, first, end, window, sums, zscore):
 
 
 @formula
+def units_at(distance, rule):
+    """Return how many units the rule trades at this |z|, if it trades; |z| is below the root of the window."""
+    return np.int32(rule.per_deviation * distance) if rule.per_deviation > 0.0 else np.int32(1)
+
+
+@formula
 def order(z, prices, rule, signal, units, fill):
     """Write the signals, the units that the rule asks for, above 0 to buy, and the price of each unit."""
     for i in range(len(z)):
         distance = abs(z[i])
-        size = np.int32(rule.per_deviation * distance) if rule.per_deviation > 0.0 else np.int32(1)
-        size = size if distance > rule.entry else np.int32(0)
+        size = units_at(distance, rule) if distance > rule.entry else np.int32(0)
         units[i] = size if z[i] < 0.0 else -size
         signal[i] = (1 if z[i] < 0.0 else -1) if distance > rule.entry else 0
         fill[i] = prices[i] * (rule.ask if z[i] < 0.0 else rule.bid)

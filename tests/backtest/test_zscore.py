@@ -31,7 +31,7 @@ def same(one, two):
 @pytest.mark.parametrize(
     ("n", "window", "entry", "limit", "unit", "fee_bps"),
     [
-        (3_000, 50, 1.5, 10, False, 0.0),
+        (9_000, 50, 1.5, 10, False, 0.0),  # more ticks than two pieces
         (3_000, 50, 1.5, 10, True, 1.0),
         (700, 7, 1.0, 1, False, -0.5),
         (700, 2, 0.5, 3, True, 0.0),
@@ -96,15 +96,15 @@ def test_a_spike_leaves_no_trace():
     assert not np.array_equal(clean.zscore[1_000:1_050], after.zscore[1_000:1_050])
 
 
-@pytest.mark.parametrize("n", [2, 49, 50, 51, 99, 1_649, 1_650, 3_300])
+@pytest.mark.parametrize("n", [2, 49, 50, 51, 99, 4_098, 4_099, 4_100, 8_200])
 def test_a_longer_path_changes_nothing_before(n):
-    prices = gbm(3_300)
+    prices = gbm(8_200)
     whole, part = backtest_zscore(prices), backtest_zscore(prices[:n])
     assert all(np.array_equal(getattr(whole, name)[:n], getattr(part, name)) for name in COLUMNS)
     assert len(part.trades) == (whole.trades.tick < n).sum()
 
 
-@pytest.mark.parametrize(("n", "window"), [(4_000, 50), (3_000, 200), (500, 7), (5_000, 1_500), (30, 40)])
+@pytest.mark.parametrize(("n", "window"), [(9_000, 50), (500, 7), (9_999, 3_000), (30, 40)])
 def test_the_grid_sees_the_same_scores(n, window):
     prices, zscore = gbm(n), np.full(n, np.nan)
     assert zscore_kernel.fill_scores(prices, window, zscore) == 0
