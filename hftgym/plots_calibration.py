@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,8 +14,9 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 import hftgym
 from hftgym.params import EnvParams
 from hftgym.tape.calibration import Calibration
-from hftgym.tape.flow import market_orders
+from hftgym.tape.flow import MarketOrders, market_orders
 from hftgym.tape.measure import quotes_at, tick_times
+from hftgym.tape.parquet import TapeFile
 from hftgym.tape.types import Tape
 from hftgym.theme import DARK, Theme, font, plain_numbers, style_axes, style_legend
 
@@ -29,7 +30,30 @@ _WIDEST = 10  # half of the range of moves, in standard deviations
 _LEFT, _BOTTOM, _WIDTH, _HEIGHT, _ACROSS, _UP = 0.058, 0.090, 0.255, 0.305, 0.328, 0.432
 
 
-def calibration(recorded: Tape, simulated: Tape, found: Calibration, *, theme: Theme = DARK) -> Figure:
+class _Look(NamedTuple):
+    """What is drawn of a tape."""
+
+    times: np.ndarray  # int64 (ticks + 1,)
+    bid: np.ndarray
+    ask: np.ndarray
+    orders: MarketOrders
+
+    @property
+    def mid(self) -> np.ndarray:
+        return (self.bid + self.ask) / 2
+
+    def relative(self, ticks: int = 1) -> np.ndarray:
+        """Return the relative moves over so many ticks."""
+        mid = self.mid[::ticks]
+        return np.diff(mid) / mid[:-1]
+
+
+def _look(tape: Tape | TapeFile, tick_s: float) -> _Look:
+    times = tick_times(tape, tick_s)
+    return _Look(times, *quotes_at(tape, times), market_orders(tape))
+
+
+def calibration(recorded: Tape | TapeFile, simulated: Tape, found: Calibration, *, theme: Theme = DARK) -> Figure:
     """Return six panes: volatility by sampling interval, autocorrelation, moves, spread, reach and number of orders.
 
     Args:
@@ -40,7 +64,7 @@ def calibration(recorded: Tape, simulated: Tape, found: Calibration, *, theme: T
     """
     figure = Figure(figsize=(13.5, 8.6), facecolor=theme.background)
     FigureCanvasAgg(figure)
-    tapes = {RECORDED: recorded, SIMULATED: simulated}
+    tapes = {name: _look(tape, found.params.tick_s) for name, tape in ((RECORDED, recorded), (SIMULATED, simulated))}
     panes = (
         (_signature, "Volatility", "basis points per root second, by seconds from look to look"),
         (
@@ -84,22 +108,13 @@ def _law(axes: Axes, x: np.ndarray, y: np.ndarray, theme: Theme) -> None:
     axes.plot(x, y, color=theme.ink, linewidth=1.2, linestyle=(0, (5, 3)), zorder=5)
 
 
-def _mid(tape: Tape, seconds: float) -> np.ndarray:
-    bid, ask = quotes_at(tape, tick_times(tape, seconds))
-    return (bid + ask) / 2
-
-
-def _relative(tape: Tape, seconds: float) -> np.ndarray:
-    mid = _mid(tape, seconds)
-    return np.diff(mid) / mid[:-1]
-
-
-def _signature(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: Theme) -> None:
+def _signature(axes: Axes, tapes: Mapping[str, _Look], found: Calibration, theme: Theme) -> None:
     tick_s = found.params.tick_s
     longest = found.ticks * tick_s / _FEWEST_MOVES
-    seconds = tick_s * np.unique(np.round(np.geomspace(1, max(longest / tick_s, 2), 24)))
+    ticks = np.unique(np.round(np.geomspace(1, max(longest / tick_s, 2), 24)).astype(np.int64))
+    seconds = tick_s * ticks
     for name, tape in tapes.items():
-        moves = [_relative(tape, s) for s in seconds]
+        moves = [tape.relative(k) for k in ticks.tolist()]
         level = np.array([1e4 * math.sqrt(np.mean(m**2) / s) for m, s in zip(moves, seconds, strict=True)])
         _line(axes, seconds, level, name, theme)
         if name == RECORDED:  # of independent moves
@@ -111,11 +126,11 @@ def _signature(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme:
     _plain(axes, "x")
 
 
-def _autocorrelation(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: Theme) -> None:
+def _autocorrelation(axes: Axes, tapes: Mapping[str, _Look], found: Calibration, theme: Theme) -> None:
     lags = np.arange(1, min(_LAGS, found.ticks - 2) + 1)
     axes.axhspan(*(sign * 1.96 / math.sqrt(found.ticks) for sign in (-1, 1)), color=theme.grid, linewidth=0)
     for name, tape in tapes.items():
-        moves = _relative(tape, found.params.tick_s)
+        moves = tape.relative()
         values = [np.mean(moves[h:] * moves[:-h]) / np.mean(moves**2) for h in lags]
         x = lags + (-0.14 if name == RECORDED else 0.14)
         axes.vlines(x, 0, values, color=_color(name, theme), linewidth=1.6)
@@ -127,10 +142,10 @@ def _autocorrelation(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, 
     plain_numbers(axes.yaxis)
 
 
-def _moves(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: Theme) -> None:
+def _moves(axes: Axes, tapes: Mapping[str, _Look], found: Calibration, theme: Theme) -> None:
     edges = np.linspace(-_WIDEST, _WIDEST, 81)
     for name, tape in tapes.items():
-        moves = _relative(tape, found.params.tick_s) / found.params.nominal_volatility
+        moves = tape.relative() / found.params.nominal_volatility
         inside = np.clip(moves, edges[0], edges[-1])  # the outermost bars hold all that lies beyond
         density = np.histogram(inside, edges)[0] / len(moves) / (edges[1] - edges[0])
         axes.stairs(np.where(density > 0, density, np.nan), edges, color=_color(name, theme), linewidth=1.8)
@@ -142,12 +157,11 @@ def _moves(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: The
     plain_numbers(axes.xaxis)
 
 
-def _spreads(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: Theme) -> None:
+def _spreads(axes: Axes, tapes: Mapping[str, _Look], found: Calibration, theme: Theme) -> None:
     edges = np.array([0.5, 1.5, 2.5, 3.5, 4.5, 9.5, 19.5, 49.5, 99.5, 1e9])
     centers = np.arange(len(edges) - 1)
     for name, tape in tapes.items():
-        bid, ask = quotes_at(tape, tick_times(tape, found.params.tick_s))
-        value = (ask - bid) / (found.price_step or found.params.spread * (bid + ask) / 2)
+        value = (tape.ask - tape.bid) / (found.price_step or found.params.spread * tape.mid)
         share = np.histogram(np.clip(value, 0.51, 9e8), edges)[0] / len(value)
         x = centers + (-0.2 if name == RECORDED else 0.2)
         axes.bar(x, share, width=0.4, color=_color(name, theme), linewidth=0)
@@ -162,12 +176,12 @@ def _spread_unit(found: Calibration) -> str:
     return f"share of ticks, by multiples of {unit}"
 
 
-def _reach(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: Theme) -> None:
+def _reach(axes: Axes, tapes: Mapping[str, _Look], found: Calibration, theme: Theme) -> None:
     params = found.params
     told = max(params.offset_high, 2.0)
     distance = np.linspace(1, told * _DISTANCES, 600)
     for name, tape in tapes.items():
-        orders = market_orders(tape)
+        orders = tape.orders
         reached = np.sort(1 + orders.beyond / (orders.mid * params.spread / 2))
         # Of prices on a grid, those half a step short are meant.
         rate = (len(reached) - np.searchsorted(reached, distance - 1e-3)) / (2 * found.ticks)
@@ -187,10 +201,10 @@ def _intensity(params: EnvParams, distance: np.ndarray) -> np.ndarray:
     return params.arrival_intensity * np.exp(-params.fill_decay * distance)
 
 
-def _counts(axes: Axes, tapes: Mapping[str, Tape], found: Calibration, theme: Theme) -> None:
+def _counts(axes: Axes, tapes: Mapping[str, _Look], found: Calibration, theme: Theme) -> None:
     numbers = np.arange(_MOST_ORDERS + 1)
     for name, tape in tapes.items():
-        times, orders = tick_times(tape, found.params.tick_s), market_orders(tape)
+        times, orders = tape.times, tape.orders
         tick, ticks = np.searchsorted(times, orders.time_ns, side="left") - 1, len(times) - 1
         inside = (tick >= 0) & (tick < ticks)
         place = tick[inside] + ticks * (orders.side[inside] > 0)

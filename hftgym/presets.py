@@ -75,7 +75,13 @@ PRESETS: Mapping[str, EnvParams] = MappingProxyType(
 # (maker, taker) in basis points, lowest tier without discounts, as published by the venues in 2024 and 2025. Venues
 # change them: look them up before relying on them.
 VENUE_FEES_BPS: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"binance-spot": (10.0, 10.0), "binance-usdm": (2.0, 5.0), "kraken-spot": (25.0, 40.0), "bybit-linear": (2.0, 5.5)}
+    {
+        "binance-spot": (10.0, 10.0),
+        "binance-usdm": (2.0, 5.0),
+        "bybit-linear": (2.0, 5.5),
+        "coinbase": (40.0, 60.0),
+        "kraken-spot": (25.0, 40.0),
+    }
 )
 
 

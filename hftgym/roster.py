@@ -1,6 +1,7 @@
 """The rules that an agent is compared with, by name, each at its best in the market at hand."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from hftgym.params import EnvParams, as_params
@@ -64,6 +65,18 @@ def policies(names: Iterable[str], *, params: EnvParams | None = None) -> dict[s
             raise ValueError(f"every policy needs its own name, got {', '.join(clash)} twice")
         found |= one
     return found
+
+
+def market_for(policy: Policy, params: EnvParams) -> EnvParams:
+    """Return a market in which a policy's actions and observations mean what they meant where it was trained.
+
+    Offsets and window are those of the file; fees, limits and prices stay the market's. A rule takes the market as it
+    is.
+    """
+    manifest = getattr(policy, "manifest", None)
+    if manifest is None:
+        return params
+    return replace(params, **{name: manifest["params"][name] for name in ("offset_low", "offset_high", "window")})
 
 
 def _random(market: EnvParams) -> Policy:

@@ -19,7 +19,7 @@ def figures(metrics: Metrics) -> list[tuple[str, str]]:
         ("price moves", number(metrics.price_moves)),
         ("fees", number(metrics.fees)),
         ("return", f"{number(100 * metrics.total_return, 3)} %"),
-        ("Sharpe/tick, ± s.e.", f"{_or_dash(metrics.sharpe.ratio, 4)} ±{_or_dash(metrics.sharpe.se_lagged, 4)}"),
+        ("Sharpe/tick, ± s.e.", _with_error(metrics.sharpe.ratio, metrics.sharpe.se_lagged, 4)),
         ("drawdown", number(metrics.drawdown.value)),
         ("turnover", number(metrics.turnover, 0)),
         ("bought, sold (units)", ", ".join(number(units) for units in metrics.units)),
@@ -29,28 +29,37 @@ def figures(metrics: Metrics) -> list[tuple[str, str]]:
         ("whipsaws, lost", f"{int(metrics.whipsaws.sum()):,}, {number(whipsawed)}"),
         ("trend failures, lost", f"{len(failed):,}, {number(float(failed.loss.sum()))}"),
         *(
-            (
-                f"markout, {ticks:,} tick{'' if ticks == 1 else 's'}",
-                f"{_or_dash(value, 2)} ±{_or_dash(1.96 * error, 2)}",
-            )
+            (f"markout, {ticks:,} tick{'' if ticks == 1 else 's'}", _with_error(value, 1.96 * error, 2))
             for ticks, value, error in zip(after.ticks, after.half_spreads, after.half_spreads_se, strict=True)
         ),
     ]
 
 
-def cells(metrics: Mapping[str, Metrics]) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of text: one row per figure, one column per policy."""
+def cells(
+    metrics: Mapping[str, Metrics], less: Mapping[str, Mapping[str, Interval]] | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows of text: one row per figure, one column per policy.
+
+    Args:
+        metrics: Name -> figures.
+        less: Baseline -> name -> paired difference of the PnL: a row each, below the PnL.
+    """
     columns = [figures(one) for one in metrics.values()]
     rows = [[row[0][0], *(value for _, value in row)] for row in zip(*columns, strict=True)]
-    return ["", *metrics], rows
+    pairs = [
+        [f"less {baseline}", *(interval_text(found[name]) if name in found else "-" for name in metrics)]
+        for baseline, found in (less or {}).items()
+    ]
+    return ["", *metrics], [rows[0], *pairs, *rows[1:]]
 
 
 LEGEND = (
     "Money in quote currency. PnL = spread captured + price moves - fees; ± is half the 95 % interval, from 20 equal "
-    "stretches of the tape. Sharpe: mean over standard deviation of the PnL per tick, not annualised. Markout: profit "
-    "per unit so many ticks after the fill, in half-spreads of the market; what it loses against 0 ticks is adverse "
-    "selection. Whipsaws: round trips of at most 10 ticks that lost 0.5 to 2 times their costs. Trend failures: "
-    "drawdowns at the inventory limit beyond the noise of 50 ticks."
+    "stretches of the tape. Less z-score: the PnL minus that of the rule, tick by tick on the same tape, with the "
+    "interval of the difference. Sharpe: mean over standard deviation of the PnL per tick, not annualised. Markout: "
+    "profit per unit so many ticks after the fill, in half-spreads of the market; what it loses against 0 ticks is "
+    "adverse selection. Whipsaws: round trips of at most 10 ticks that lost 0.5 to 2 times their costs. Trend "
+    "failures: drawdowns at the inventory limit beyond the noise of 50 ticks."
 )
 
 
@@ -79,8 +88,11 @@ def interval_text(found: Interval) -> str:
     return number(found.value) if math.isnan(found.low) else plus_minus(found.value, found.low, found.high)
 
 
-def _or_dash(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else number(value, digits)
+def _with_error(value: float, error: float, digits: int) -> str:
+    """Return a value with what follows its ±, without either where it is not known."""
+    if math.isnan(value):
+        return "-"
+    return number(value, digits) + ("" if math.isnan(error) else f" ±{number(error, digits)}")
 
 
 def _percent(share: float) -> str:

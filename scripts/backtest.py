@@ -43,6 +43,8 @@ class Arguments:
         unit: Coins in one unit: inventory limits and orders count units.
         fees: "venue" for what the tape's venue publishes, the name of a venue in hftgym.VENUE_FEES_BPS, or "params" for
             --params.maker-fee-bps and --params.taker-fee-bps.
+        split: The share of the tape, from its start, on which volatility, spread and order flow are measured; policies
+            are played on the rest. 1 measures and plays on all of it.
         symbol: The market, where the recording holds several.
         prices: Name of the column of prices in a CSV or parquet table; one row is one tick.
         grid: Play the z-score rule over many windows, entries and limits instead.
@@ -56,6 +58,7 @@ class Arguments:
     latency_s: float = 0.01
     unit: float = 1.0
     fees: str = "venue"
+    split: float = 1.0
     symbol: str | None = None
     prices: str | None = None
     grid: bool = False

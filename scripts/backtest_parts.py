@@ -18,18 +18,21 @@ from rich.text import Text
 import hftgym
 from hftgym import VENUE_FEES_BPS, EnvParams, plots, plots_backtest, report, roster, tables_backtest
 from hftgym.backtest import REASONS, Fills, backtest, backtest_zscore
-from hftgym.backtest.metrics import Metrics, measure
+from hftgym.backtest.metrics import Metrics, difference, measure
 from hftgym.backtest.record import Record, record_of_backtest, record_of_zscore
+from hftgym.backtest.statistics import Interval
 from hftgym.progress import slow_bar
 from hftgym.tables import markdown, terminal_table
-from hftgym.tape import Tape, calibrate, read_tape
+from hftgym.tape import Tape, TapeFile, calibrate, read_tape
 from hftgym.tape.measure import quotes_at, tick_times
+from hftgym.tape.reading import open_or_read
 
 if TYPE_CHECKING:
     from scripts.backtest import Arguments
 
 _SIDE_BY_SIDE = 4  # policies in one table
 ENTRY = 1.5  # that of `ZScorePolicy`
+BASELINES = ("z-score", "Avellaneda-Stoikov")  # that every other policy is paired with
 
 CAVEATS = (
     "A few minutes or days of one market are one draw. An interval that excludes zero says that the result is more "
@@ -52,13 +55,15 @@ class Market:
         params: Measured on it, with fees.
         latency_s: Seconds from a decision to the market.
         description: In one paragraph.
+        part: Which part of the tape it is; empty if it is all of it.
     """
 
-    tape: Tape | None
+    tape: Tape | TapeFile | None
     prices: NDArray[np.float64]
     params: EnvParams
     latency_s: float
     description: str
+    part: str = ""
 
     @property
     def conditions(self) -> str:
@@ -68,9 +73,10 @@ class Market:
     @property
     def title(self) -> str:
         """Where, what and how long."""
-        minutes = len(self.prices) * self.params.tick_s / 60
+        seconds = len(self.prices) * self.params.tick_s
+        length = f"{seconds / 60:,.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
         venue = f"{self.tape.venue} " if self.tape is not None else ""
-        return f"{venue}{self.params.symbol}, {minutes:,.3g} min"
+        return f"{venue}{self.params.symbol}, {self.part and 'the last '}{length}"
 
 
 Played = dict[str, tuple[Record, Metrics]]
@@ -84,17 +90,24 @@ def load(arguments: "Arguments") -> Market:
     """
     if arguments.prices is not None:
         return _load_prices(arguments, arguments.prices)
-    tape = read_tape(arguments.tape, symbol=arguments.symbol).in_units_of(arguments.unit)
+    # A part of a tape is cut out in memory.
+    read = open_or_read if arguments.split == 1 else read_tape
+    tape = read(arguments.tape, symbol=arguments.symbol).in_units_of(arguments.unit)
+    measured, tape = tape.split(arguments.split) if isinstance(tape, Tape) and arguments.split != 1 else (tape, tape)
     base = with_fees(arguments.params, arguments.fees, tape.venue)
-    params = calibrate(tape, tick_s=arguments.tick_s, base=base)
-    bid, ask = quotes_at(tape, tick_times(tape, params.tick_s))
+    params = calibrate(measured, tick_s=arguments.tick_s, base=base)
+    times = tick_times(tape, params.tick_s)
+    params = dataclasses.replace(params, horizon=len(times) - 1)
+    bid, ask = quotes_at(tape, times)
+    part = "" if arguments.split == 1 else f"the last {1 - arguments.split:.0%} of the tape, measured on what is before"
     return Market(
         tape=tape,
         prices=(bid + ask) / 2,
         params=params,
         latency_s=arguments.latency_s,
+        part=part,
         description=f"{tape}; decisions every {params.tick_s:g} s, {arguments.latency_s:g} s to the market, "
-        f"{_fees_text(params)}",
+        f"{_fees_text(params)}{part and f'; {part}'}",
     )
 
 
@@ -141,7 +154,8 @@ def play(market: Market, arguments: "Arguments") -> Played:
     with slow_bar(len(players)) as bar:
         for name, policy in players.items():
             watched = _Watched(policy, bar.part(name), params.horizon)
-            record = record_of_backtest(backtest(watched, tape, params, latency_s=market.latency_s))
+            own = roster.market_for(policy, params)
+            record = record_of_backtest(backtest(watched, tape, own, latency_s=market.latency_s))
             played[name] = record, measure(record)
     return played
 
@@ -180,16 +194,17 @@ def write_results(played: Played, market: Market, out: Path, console: Console) -
     """Print the table and the verdicts, and write them with every fill and the pictures."""
     metrics = {name: one for name, (_, one) in played.items()}
     out.mkdir(parents=True, exist_ok=True)
+    less = paired(played)
     for names in _groups(list(metrics)):
-        console.print(terminal_table(*tables_backtest.cells({name: metrics[name] for name in names}), gap=1))
+        console.print(terminal_table(*tables_backtest.cells({name: metrics[name] for name in names}, less), gap=1))
     console.print(Text(tables_backtest.LEGEND, style="dim"), "")
     for name, one in metrics.items():
         console.print(Text(f"{name}: {tables_backtest.verdict(one)}"))
-    pl.DataFrame([{"policy": name, **one.row()} for name, one in metrics.items()]).write_csv(out / "results.csv")
+    result_table(played).write_csv(out / "results.csv")
     for name, (record, _) in played.items():
         fill_table(record.fills).write_csv(out / f"fills_{slug(name)}.csv")
     _draw(played, market, out)
-    _report(metrics, market, out)
+    _report(played, market, out)
     console.print(
         Text(f"\nwritten: {out}/{{report.md, comparison.png, results.csv, one .png and fills_ each}}", style="dim")
     )
@@ -220,17 +235,42 @@ def verdicts(metrics: dict[str, Metrics]) -> str:
     return "\n".join(f"- {name}: {tables_backtest.verdict(one)}" for name, one in metrics.items())
 
 
-def tables(metrics: dict[str, Metrics]) -> str:
-    """Return the figures as Markdown tables of at most four policies."""
-    return "\n\n".join(
-        markdown(*tables_backtest.cells({name: metrics[name] for name in names})) for names in _groups(list(metrics))
-    )
+def paired(played: Played) -> dict[str, dict[str, Interval]]:
+    """Return the PnL of every policy less that of each baseline: baseline -> policy -> difference."""
+    found = {
+        baseline: {
+            name: difference(record, played[baseline][0]) for name, (record, _) in played.items() if name != baseline
+        }
+        for baseline in BASELINES
+        if baseline in played
+    }
+    return {baseline: less for baseline, less in found.items() if less}
 
 
-def _report(metrics: dict[str, Metrics], market: Market, out: Path) -> None:
+def result_table(played: Played) -> pl.DataFrame:
+    """Return the figures of every policy with the paired differences: one row per policy, nulls for the baseline."""
+    less = paired(played)
+    rows = []
+    for name, (_, metrics) in played.items():
+        row: dict[str, Any] = {"policy": name, **metrics.row()}
+        for baseline, found in less.items():
+            one, prefix = found.get(name), f"less_{slug(baseline)}"
+            values = (one.value, one.low, one.high) if one is not None else (None, None, None)
+            row |= dict(zip((prefix, f"{prefix}_low", f"{prefix}_high"), values, strict=True))
+        rows.append(row)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def tables(played: Played) -> str:
+    """Return the figures and the paired differences as one Markdown table."""
+    return markdown(*tables_backtest.cells({name: one for name, (_, one) in played.items()}, paired(played)))
+
+
+def _report(played: Played, market: Market, out: Path) -> None:
+    metrics = {name: one for name, (_, one) in played.items()}
     sections = [
         report.Section(heading="Verdict", text=verdicts(metrics), picture="comparison.png"),
-        report.Section(heading="Figures", text=f"{tables(metrics)}\n\n{tables_backtest.LEGEND}"),
+        report.Section(heading="Figures", text=f"{tables(played)}\n\n{tables_backtest.LEGEND}"),
         *(report.Section(heading=name, picture=f"{slug(name)}.png") for name in metrics),
     ]
     facts = {

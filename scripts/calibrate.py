@@ -6,6 +6,8 @@ python scripts/calibrate.py capture.gz
 
 python scripts/calibrate.py capture.gz --tick-s 1 --market base.toml --out runs/btc
 
+python scripts/calibrate.py capture.gz --split 0.5  (the first half; scripts/backtest.py --split 0.5 plays the second)
+
 python scripts/train.py --name btc --config agents/configs/default.toml --market runs/btc/params.json
 
 Written: params.json (an EnvParams, which train.py, evaluate.py and retrain.py take as --market), calibration.json
@@ -15,7 +17,7 @@ Written: params.json (an EnvParams, which train.py, evaluate.py and retrain.py t
 import json
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -25,7 +27,8 @@ from hftgym import plots
 from hftgym.plots_calibration import calibration
 from hftgym.presets import named_market
 from hftgym.tables import terminal_table
-from hftgym.tape import Calibration, estimate, read_tape
+from hftgym.tape import Calibration, Tape, calibrate, estimate, read_tape
+from hftgym.tape.reading import open_or_read
 from hftgym.tape.simulate import simulate_tape
 
 
@@ -43,6 +46,9 @@ class Arguments:
         market: Where what is not measured comes from: a preset, or a .json or .toml file of EnvParams. By default it is
             the venue's fees (look them up: they change), quotes that the price has passed are filled, and the rest is
             that of the default market.
+        split: The share of the tape, from its start, that is measured.
+        offset_high: How far from the mid quotes may be, in half-spreads, and up to where orders are told apart. Where a
+            maker's fee is many half-spreads, a quote is beyond it only with as many. By default that of the market.
     """
 
     tape: tyro.conf.Positional[Path]
@@ -52,6 +58,8 @@ class Arguments:
     coins: float = 1.0
     seed: int = 0
     market: str | None = None
+    split: float = 1.0
+    offset_high: float | None = None
 
 
 def main() -> int:
@@ -68,10 +76,16 @@ def main() -> int:
 
 def run(arguments: Arguments) -> None:
     console, out = Console(highlight=False), arguments.out
-    tape = read_tape(arguments.tape, symbol=arguments.symbol)
+    # A part of a tape is cut out in memory.
+    read = open_or_read if arguments.split == 1.0 else read_tape
+    tape = read(arguments.tape, symbol=arguments.symbol)
     if arguments.coins != 1.0:
         tape = tape.in_units_of(arguments.coins)
+    if arguments.split != 1.0 and isinstance(tape, Tape):
+        tape, _ = tape.split(arguments.split)
     base = None if arguments.market is None else named_market(arguments.market)
+    if arguments.offset_high is not None:
+        base = replace(base or calibrate(tape, tick_s=arguments.tick_s), offset_high=arguments.offset_high)
     found = estimate(tape, tick_s=arguments.tick_s, base=base)
     console.print(str(tape), style="dim", soft_wrap=True)
     rows = [[name, f"{e.value:.4g}", f"± {e.error:.2g}"] for name, e in found.estimates.items()]

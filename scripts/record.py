@@ -6,8 +6,9 @@ python scripts/record.py capture.gz eth.parquet --symbol ETHUSDT      (where the
 
 python scripts/record.py live.parquet.journal      (finishes live.parquet, whose recording was killed)
 
-The source is anything that hftgym.tape.read_tape knows. Then: read_tape("btc.parquet") for the whole tape,
-open_tape("btc.parquet") for one that stays on disk; both go into hftgym.backtest.backtest.
+The source is anything that hftgym.tape.read_tape knows, of any length: it is never held as a whole. Then:
+read_tape("btc.parquet") for the whole tape, open_tape("btc.parquet") for one that stays on disk; both go into
+hftgym.backtest.backtest.
 """
 
 import sys
@@ -18,9 +19,10 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from hftgym.tape import TapeWriter, finish_tape, open_tape, read_tape
+from hftgym.tape import TapeWriter, finish_tape, open_tape, read_chunks
 
 _JOURNAL = ".journal"
+_ROWS = 250_000  # read at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +75,19 @@ def run(arguments: Arguments) -> None:
 
 
 def convert(source: Path, out: Path, *, symbol: str | None) -> None:
-    """Write a tape of what a file holds; `out` appears when it is whole."""
+    """Write a tape of what a file holds, in memory that its length does not change.
+
+    `out` appears when the source has been read to its end: only then it is known to be whole and of one market.
+    """
     with Console(stderr=True).status(f"reading {source}") as status, TapeWriter(out) as writer:
-        tape = read_tape(source, symbol=symbol)
+        chunks = read_chunks(source, symbol=symbol, rows=_ROWS)
         done, start = 0, time.monotonic()
-        for quotes, trades in tape.chunks():
+        for quotes, trades in chunks:
             writer.write(quotes, trades)
             done += len(quotes) + len(trades)
             rate = done / (time.monotonic() - start) / 1e6
             status.update(f"{source}: {done:,} rows, {rate:.1f} million a second")
-        writer.close(venue=tape.venue, symbol=tape.symbol, report=tape.report)
+        writer.close(venue=chunks.venue, symbol=chunks.symbol, report=chunks.report)
 
 
 if __name__ == "__main__":

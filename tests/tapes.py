@@ -1,44 +1,23 @@
-"""Small tapes that tests make by hand."""
+"""Small tapes that tests make by hand, row by row."""
 
 import numpy as np
 
 from hftgym.market.replay import Track, track_of
-from hftgym.tape import Findings, Quotes, Tape, TapeReport, Trades
+from tests.reference.tapes import quotes_of, trades_of
+from tests.reference.tapes import tape_of as of_columns
 
 START_NS = 10**18
-NOTHING = Findings(count=0, first=())
 
 
-def tape_of(quotes, trades=(), **more):
+def tape_of(quotes, trades=()):
     """A tape of rows: quotes (ns since the start, bid, bid size, ask, ask size), trades (ns, price, size, side)."""
     q = np.array([row[1:] for row in quotes], dtype=np.float64).reshape(-1, 4)
     t = np.array([row[1:] for row in trades], dtype=np.float64).reshape(-1, 3)
     quoted = START_NS + np.array([row[0] for row in quotes], dtype=np.int64)
     traded = START_NS + np.array([row[0] for row in trades], dtype=np.int64)
-    columns = {name: q[:, i].copy() for i, name in enumerate(("bid", "bid_size", "ask", "ask_size"))}
-    return Tape(
-        venue="test",
-        symbol="TEST",
-        quotes=Quotes(exchange_ns=quoted, local_ns=quoted.copy(), **columns),
-        trades=Trades(
-            exchange_ns=traded,
-            local_ns=traded.copy(),
-            price=t[:, 0].copy(),
-            size=t[:, 1].copy(),
-            taker_side=t[:, 2].astype(np.int8),
-        ),
-        report=TapeReport(
-            path="test",
-            lines=len(quoted) + len(traded),
-            quotes=len(quoted),
-            trades=len(traded),
-            ignored={},
-            bad_lines=NOTHING,
-            crossed_quotes=NOTHING,
-            backwards=NOTHING,
-            gaps=NOTHING,
-        ),
-        **more,
+    return of_columns(
+        quotes_of(quoted, bid=q[:, 0], bid_size=q[:, 1], ask=q[:, 2], ask_size=q[:, 3], exchange_ns=quoted),
+        trades_of(traded, price=t[:, 0], size=t[:, 1], taker_side=t[:, 2], exchange_ns=traded),
     )
 
 

@@ -2,13 +2,15 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
 from hftgym.params import EnvParams
-from scripts import backtest, backtest_grid, backtest_parts
+from hftgym.tape import TapeFile, calibrate
+from scripts import backtest, backtest_grid, backtest_parts, record
 
 START_NS = 1_723_161_255_000_000_000
 
@@ -56,11 +58,38 @@ def test_a_capture_becomes_a_table_pictures_and_every_fill(capture, tmp_path, mo
         paid = (fills["side"] * fills["size"] * fills["price"]).sum() + fills["fee"].sum()
         assert pnl == pytest.approx(held * last_mid(capture) - paid, abs=1e-6)
     assert set(pl.read_csv(tmp_path / "fills_z_score.csv")["reason"]) == {"crossed"}
+    theirs, ours = results["pnl"].to_list()
+    assert results["less_z_score"].to_list() == [None, pytest.approx(ours - theirs)]
+    assert results["less_z_score_low"][1] < ours - theirs < results["less_z_score_high"][1]
     for picture in ("comparison.png", "z_score.png", "fixed_spread.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     report = (tmp_path / "report.md").read_text()
     assert "own orders move nothing" in report.lower()
     assert "python scripts/backtest.py" in report
+    assert "| less z-score | - |" in report
+
+
+def test_what_is_played_was_not_measured_on(capture):
+    both, second = (backtest_parts.load(backtest.Arguments(tape=capture, split=split)) for split in (1.0, 0.5))
+    before, after = both.tape.split(0.5)
+    measured = calibrate(before, tick_s=0.1, base=both.params)
+    assert second.params == replace(measured, horizon=len(second.prices) - 1)
+    assert second.tape.quotes.local_ns.tolist() == after.quotes.local_ns.tolist()
+    assert second.prices[0] == after.mid[0]
+    assert abs(2 * len(second.prices) - len(both.prices)) <= 2
+    assert "the last 50%" in second.description
+    assert second.title == "binance-usdm BTCUSDT, the last 30 s"
+
+
+def test_a_parquet_tape_stays_on_disk_and_is_the_same_market(capture, tmp_path):
+    record.convert(capture, tmp_path / "x.parquet", symbol=None)
+    whole, streamed = (
+        backtest_parts.load(backtest.Arguments(tape=tape, unit=0.01)) for tape in (capture, tmp_path / "x.parquet")
+    )
+    assert isinstance(streamed.tape, TapeFile)
+    assert streamed.params == whole.params
+    assert streamed.title == whole.title
+    np.testing.assert_array_equal(streamed.prices, whole.prices)
 
 
 def last_mid(capture):
@@ -120,6 +149,7 @@ def test_fees_are_the_venues_unless_others_are_named():
         (("{capture}", "magic"), "policy must be one of"),
         (("{capture}", "--tick-s", "1000"), "tick_s must be below"),
         (("{capture}", "--fees", "free"), "--fees must be"),
+        (("{capture}", "--split", "1.5"), "share must be above 0 and below 1"),
         (("{capture}", "--unit", "-1"), "coins must be"),
     ],
 )

@@ -43,9 +43,9 @@ def backtest(
 
     Args:
         policy: Anything with SB3's `predict(observation, state, episode_start, deterministic) -> (action, state)`.
-        tape: The recorded quotes and trades, in memory or (`open_tape`) on disk; memory grows with the ticks alone.
-        params: The market as the policy is to see it; if None calibrated from the tape, which then must be in memory.
-            Fees, limits, sizes, penalties and the horizon count; prices and order flow are the tape's.
+        tape: The recorded quotes and trades, in memory or (`open_tape`) on disk; memory grows with the ticks and fills.
+        params: The market as the policy is to see it; if None calibrated from the tape, whose market orders are
+            then held. Fees, limits, sizes, penalties and the horizon count; prices and order flow are the tape's.
         latency_s: Seconds from a decision to its arrival in the market, on the clock of the recorder: the way of the
             data here and the way of the order there. `params.order_latency` ticks if None.
         price_step: The price grid; the tape's if None, 0 for none.
@@ -54,12 +54,7 @@ def backtest(
         ValueError: The tape is shorter than one tick, an argument is outside its range, or the policy returned
             something else than an action.
     """
-    if params is None:
-        if not isinstance(tape, Tape):
-            raise ValueError(
-                f"params must be given for a tape on disk, for example calibrate(read_tape({str(tape.path)!r}))"
-            )
-        params = calibrate(tape)
+    params = params or calibrate(tape)
     clock = clock_of(tape, tick_s=params.tick_s, latency_s=latency_of(params, latency_s))
     count = min(clock.ticks_until(tape.quoted_ns[1]), params.horizon)
     run = _Run(policy, dataclasses.replace(params, horizon=count), clock)

@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hftgym.backtest import zscore_kernel
-from hftgym.backtest.zscore_kernel import LANES, Paths, Rule
+from hftgym.backtest.zscore_kernel import Paths, Rule
 from hftgym.backtest.zscore_rule import Sizing, checked_prices, checked_rule, refuse_bad_prices, whole
-
-# The strips of a longer window do not fit the cache side by side.
-_LONGEST_WIDE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -139,17 +136,11 @@ def backtest_zscore(
     )
 
 
-def strips_abreast(ticks: int, window: int) -> int | None:
-    """Return the kernel's `wide`: whether strips are played `LANES` at a time. The results do not depend on it."""
-    return 1 if window <= _LONGEST_WIDE and ticks > window * LANES // 4 else None
-
-
 def _play(rows: np.ndarray, results: Any, rule: Rule, run: Any, on_progress: Any) -> list[int]:
     """Fill the results and return the number of trades in each path, -1 where a price is bad."""
-    wide = strips_abreast(rows.shape[1], rule.window)
 
     def one(path: int) -> int:
-        bad = zscore_kernel.play(rows[path], rule, wide, Paths(*(column[path] for column in results)))
+        bad = zscore_kernel.play(rows[path], rule, Paths(*(column[path] for column in results)))
         return -1 if bad else zscore_kernel.count_trades(results[2][path])
 
     counts: list[int] = []

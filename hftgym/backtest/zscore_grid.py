@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hftgym.backtest import zscore_grid_kernel as at
-from hftgym.backtest.zscore import strips_abreast
 from hftgym.backtest.zscore_kernel import Rule, fill_scores
 from hftgym.backtest.zscore_rule import Sizing, checked_prices, checked_rule, refuse_bad_prices, whole
 
@@ -121,7 +120,7 @@ def zscore_grid(
 def _play(prices: np.ndarray, rules: Sequence[Rule]) -> np.ndarray:
     """Play sets of one window and return their fields, float64 (N_FIELDS, sets)."""
     zscore = np.empty(len(prices))
-    if fill_scores(prices, rules[0], strips_abreast(len(prices), rules[0].window), zscore):
+    if fill_scores(prices, rules[0].window, zscore):
         refuse_bad_prices(prices)
     states: list[np.ndarray] = []
     for first in range(0, len(rules), at.SETS):

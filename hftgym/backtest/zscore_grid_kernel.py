@@ -1,6 +1,6 @@
 """The inner loop of the parameter grid: many sets abreast through one path whose z-scores are known."""
 
-from hftgym.backtest.zscore_kernel import limited
+from hftgym.backtest.zscore_kernel import units_at
 from hftgym.market.compile import formula, kernel
 
 # Sets abreast, in one vector `[field][set]`.
@@ -9,6 +9,13 @@ ENTRY, LIMIT, INVENTORY, CASH, EQUITY, PEAK, DRAWDOWN, SQUARES, INVENTORY_SQUARE
     SETS * i for i in range(12)
 )
 N_FIELDS = 12
+
+
+@formula
+def limited(x, low, high):
+    """Return x limited to [low, high]."""
+    x = x if x < high else high
+    return x if x > low else low
 
 
 @formula
@@ -49,7 +56,7 @@ def play_sets(prices, zscore, rule, sets):
     for i in range(1, len(prices)):
         z, price = zscore[i], prices[i]
         distance = abs(z)
-        units = float(int(rule.per_deviation * distance)) if rule.per_deviation > 0.0 else 1.0
+        units = float(units_at(distance, rule))
         units = units if z < 0.0 else -units
         fill = price * (rule.ask if z < 0.0 else rule.bid)
         for k in range(SETS):

@@ -1,14 +1,14 @@
-"""The inner loops of the z-score backtest: windows, orders and account of a path, many strips of it abreast.
+"""The inner loops of the z-score backtest: windows, orders and account of a path, a piece of it at a time.
 
-A path is cut into strips of `window` ticks. Strips lie side by side in lanes, `[row][field][lane]`, so that every loop
-over the lanes vectorises, even where one tick depends on the one before:
+A loop in which one tick waits for the one before it is slow, and does that alone; what every tick can do by itself
+has loops of its own, which the compiler vectorises. Between them a piece of the path stays in the cache.
 
-- **windows**: a window that ends in row j of a strip is the strip's own prices up to j and the last ones of the strip
-  before it. Both sums are measured from the strip's first price, which is in every one of these windows: no error can
-  gather, and a window of equal prices has exactly no variance (van Herk's algorithm, on prices less an anchor);
-- **inventory**: a strip maps the inventory x at its start to min(max(x + shift, low), high) at its end, where low and
-  high are where the two limits would end; so the starts of all strips are known before any is played;
-- **cash**: summed within the strip, then added to what there was at its start.
+- **windows** (van Herk's algorithm, on prices less an anchor): a path is cut into strips of `window` ticks. A window
+  that ends in a strip is the strip's own prices so far and the last ones of the strip before it. Both sums are measured
+  from the strip's first price, which is in every one of these windows: no error can gather, and a window of equal
+  prices has exactly no variance;
+- **orders**: what the rule asks for at each z-score, and at what price it would get it;
+- **account**: inventory and cash, tick after tick, and then the equity.
 """
 
 import math
@@ -18,9 +18,7 @@ import numpy as np
 
 from hftgym.market.compile import formula, kernel
 
-# Strips abreast. Fewer are unrolled by LLVM instead of vectorised; more leave the cache.
-LANES = 32
-_PIECE = 1_024  # ticks searched for trades at a time
+_PIECE = 4_096  # ticks at a time, whole strips: they fit a cache of 256 kB, and shorter ones break off too often
 # Prices whose squares neither overflow nor lose digits, whatever they are multiplied by here.
 LOWEST, HIGHEST = 1e-100, 1e100
 
@@ -48,39 +46,24 @@ class Paths(NamedTuple):
     equity: np.ndarray
 
 
-@formula
-def row_width(lanes):
-    """Return the length of a row: the prices of the strip before and of the strips, and two fields."""
-    return 3 * lanes + 8
+class _Sums(NamedTuple):
+    """The sums behind the windows of a piece; x is a price less its strip's first one."""
+
+    x: np.ndarray  # (piece,)
+    own: np.ndarray  # (2 * piece,): sum of x and of x^2, in turn, over the strip up to here
+    before: np.ndarray  # (2 * piece,): the same over what the window still holds of the strip before
 
 
 @formula
-def field(lanes, index):
-    """Return where in a row a field begins."""
-    return (1 + index) * lanes + 8
+def piece_of(window):
+    """Return how many ticks are played at a time."""
+    return window * max(1, _PIECE // window)
 
 
 @formula
-def wanted(z, entry, per_deviation):
-    """Return the units that the rule asks for at this z-score: above 0 to buy, below 0 to sell."""
-    distance = abs(z)
-    size = float(int(per_deviation * distance)) if per_deviation > 0.0 else 1.0
-    size = size if distance > entry else 0.0
-    return size if z < 0.0 else -size
-
-
-@formula
-def limited(x, low, high):
-    """Return x limited to [low, high]."""
-    x = x if x < high else high
-    return x if x > low else low
-
-
-@formula
-def paid(traded, price, rule):
-    """Return what `traded` units cost at this mid price, fee included; negative is earned."""
-    value = traded * (price * (rule.ask if traded > 0.0 else rule.bid))
-    return value + abs(value) * rule.fee
+def new_sums(piece):
+    """Return room for the sums of a piece."""
+    return _Sums(np.empty(piece), np.empty(2 * piece), np.empty(2 * piece))
 
 
 @formula
@@ -93,147 +76,83 @@ def count_bad(prices):
 
 
 @formula
-def turn(span, window, lanes, rows):
-    """Lay `lanes` + 1 strips side by side; the first one comes before the strips that are to be played."""
-    width = row_width(lanes)
-    # Eight prices, a line of the cache, at once: strips of 512 ticks lie in the same few places of the cache.
-    for first in range(0, window - 7, 8):
-        block = rows[first * width : (first + 8) * width]
-        for k in range(lanes + 1):
-            own = span[k * window + first : k * window + first + 8]
-            for j in range(8):
-                block[j * width + k] = own[j]
-    for j in range(window // 8 * 8, window):
-        for k in range(lanes + 1):
-            rows[j * width + k] = span[k * window + j]
+def add_up(strip, last, x, own, before):
+    """Sum up one strip, of as many prices as there are, and the window - 1 prices that come before it."""
+    anchor = strip[0]
+    total, total2 = 0.0, 0.0
+    for i in range(len(strip)):
+        x[i] = strip[i] - anchor
+        total += x[i]
+        total2 += x[i] * x[i]
+        # Side by side: five arrays would keep the core waiting for its store buffer.
+        own[2 * i] = total
+        own[2 * i + 1] = total2
+    total, total2 = 0.0, 0.0
+    before[2 * len(last)] = 0.0
+    before[2 * len(last) + 1] = 0.0
+    for i in range(len(last) - 1, -1, -1):
+        distance = last[i] - anchor
+        total += distance
+        total2 += distance * distance
+        before[2 * i] = total
+        before[2 * i + 1] = total2
 
 
 @formula
-def sum_before(window, lanes, rows, lane):
-    """Fill the first two fields of row j with sums over the rows after j of the strip before."""
-    width = row_width(lanes)
-    one, two = field(lanes, 0), field(lanes, 1)
-    for k in range(lanes):
-        lane[k] = rows[1 + k]  # the anchor
-        lane[lanes + k] = 0.0
-        lane[2 * lanes + k] = 0.0
-    for i in range(window):
-        j = window - 1 - i
-        row = rows[j * width : (j + 1) * width]
-        for k in range(lanes):
-            total, total2 = lane[lanes + k], lane[2 * lanes + k]
-            row[one + k] = total
-            row[two + k] = total2
-            x = row[k] - lane[k]
-            lane[lanes + k] = total + x
-            lane[2 * lanes + k] = total2 + x * x
+def score(prices, first, end, window, sums, zscore):
+    """Write the z-scores of the ticks from `first`, where a strip begins, to `end`."""
+    for start in range(first, end, window):
+        strip, last = prices[start : min(start + window, end)], prices[start + 1 - window : start]
+        at = start - first
+        add_up(strip, last, sums.x[at:], sums.own[2 * at :], sums.before[2 * at :])
+    x, own, before = sums
+    z, size = zscore[first:end], float(window)
+    for i in range(len(z)):
+        total = own[2 * i] + before[2 * i]
+        variance = size * (own[2 * i + 1] + before[2 * i + 1]) - total * total  # times window^2
+        z[i] = (size * x[i] - total) / math.sqrt(variance) if variance > 0.0 else 0.0
 
 
 @formula
-def ask_for(rule, lanes, rows, lane):
-    """Turn the first two fields of the rows into z-scores and the units that the rule asks for.
-
-    The lanes from 3 on become what each strip makes of any inventory: shift, low, high.
-    """
-    width = row_width(lanes)
-    one, two = field(lanes, 0), field(lanes, 1)
-    size = float(rule.window)
-    for k in range(lanes):
-        lane[lanes + k] = 0.0
-        lane[2 * lanes + k] = 0.0
-        lane[3 * lanes + k] = 0.0
-        lane[4 * lanes + k] = -rule.limit
-        lane[5 * lanes + k] = rule.limit
-    for j in range(rule.window):
-        row = rows[j * width : (j + 1) * width]
-        for k in range(lanes):
-            x = row[1 + k] - lane[k]
-            own = lane[lanes + k] + x
-            own2 = lane[2 * lanes + k] + x * x
-            lane[lanes + k] = own
-            lane[2 * lanes + k] = own2
-            both = own + row[one + k]
-            variance = size * (own2 + row[two + k]) - both * both  # times window^2
-            score = (size * x - both) / math.sqrt(variance) if variance > 0.0 else 0.0
-            step = wanted(score, rule.entry, rule.per_deviation)
-            row[one + k] = score
-            row[two + k] = step
-            lane[3 * lanes + k] += step
-            lane[4 * lanes + k] = limited(lane[4 * lanes + k] + step, -rule.limit, rule.limit)
-            lane[5 * lanes + k] = limited(lane[5 * lanes + k] + step, -rule.limit, rule.limit)
+def units_at(distance, rule):
+    """Return how many units the rule trades at this |z|, if it trades; |z| is below the root of the window."""
+    return np.int32(rule.per_deviation * distance) if rule.per_deviation > 0.0 else np.int32(1)
 
 
 @formula
-def fill(rule, lanes, rows, lane, held):
-    """Play the strips from the inventory `held`: turn the units into inventories, and the z-scores into cash gained."""
-    width = row_width(lanes)
-    one, two = field(lanes, 0), field(lanes, 1)
-    for k in range(lanes):
-        lane[lanes + k] = held
-        held = limited(held + lane[3 * lanes + k], lane[4 * lanes + k], lane[5 * lanes + k])
-        lane[2 * lanes + k] = 0.0
-    for j in range(rule.window):
-        row = rows[j * width : (j + 1) * width]
-        for k in range(lanes):
-            now = lane[lanes + k]
-            after = limited(now + row[two + k], -rule.limit, rule.limit)
-            gained = lane[2 * lanes + k] - paid(after - now, row[1 + k], rule)
-            lane[lanes + k] = after
-            lane[2 * lanes + k] = gained
-            row[two + k] = after
-            row[one + k] = gained
-    return held
+def order(z, prices, rule, signal, units, fill):
+    """Write the signals, the units that the rule asks for, above 0 to buy, and the price of each unit."""
+    for i in range(len(z)):
+        distance = abs(z[i])
+        size = units_at(distance, rule) if distance > rule.entry else np.int32(0)
+        units[i] = size if z[i] < 0.0 else -size
+        signal[i] = (1 if z[i] < 0.0 else -1) if distance > rule.entry else 0
+        fill[i] = prices[i] * (rule.ask if z[i] < 0.0 else rule.bid)
 
 
 @formula
-def add_up(lanes, lane, cash):
-    """Turn what the strips gained into the cash before each of them, and return the cash after all."""
-    for k in range(lanes):
-        before = cash
-        cash = cash + lane[2 * lanes + k]
-        lane[2 * lanes + k] = before
-    return cash
+def trade(units, fill, rule, held, money, inventory, cash):
+    """Trade what the limit allows, write inventory and cash, and return the last of both."""
+    limit = np.int64(rule.limit)
+    for i in range(len(inventory)):
+        asked = np.int64(units[i])
+        # Both limits are held against the inventory before the trade: the next tick then waits for three operations.
+        after = held + asked
+        after = after if held < limit - asked else limit
+        after = after if held > -limit - asked else -limit
+        value = float(after - held) * fill[i]
+        money -= value + abs(value) * rule.fee
+        held = after
+        inventory[i] = held
+        cash[i] = money
+    return held, money
 
 
 @formula
-def straighten(window, lanes, rows, at, start, out):
-    """Write field `at` of the rows in the order of time, each strip plus its own `start`; by eights, as in `turn`."""
-    width, place = row_width(lanes), field(lanes, at)
-    for first in range(0, window - 7, 8):
-        block = rows[first * width + place : (first + 8) * width]
-        for k in range(lanes):
-            own = out[k * window + first : k * window + first + 8]
-            for j in range(8):
-                own[j] = start[k] + block[j * width + k]
-    for j in range(window // 8 * 8, window):
-        for k in range(lanes):
-            out[k * window + j] = start[k] + rows[j * width + place + k]
-
-
-@formula
-def write_scores(z, first, count, rule, out):
-    """Write z-scores and signals of `count` ticks from tick `first` on."""
-    zscore, signal = out.zscore[first:], out.signal[first:]
-    for i in range(count):
-        zscore[i] = z[i]
-        signal[i] = (1 if z[i] < 0.0 else -1) if abs(z[i]) > rule.entry else 0
-
-
-@formula
-def write_inventory(held, first, count, out):
-    """Write inventories."""
-    inventory = out.inventory[first:]
-    for i in range(count):
-        inventory[i] = int(held[i])
-
-
-@formula
-def write_account(cash, prices, first, count, out):
-    """Write cash and equity; the inventories are there."""
-    price, inventory, ours, equity = prices[first:], out.inventory[first:], out.cash[first:], out.equity[first:]
-    for i in range(count):
-        ours[i] = cash[i]
-        equity[i] = cash[i] + inventory[i] * price[i]
+def appraise(prices, inventory, cash, equity):
+    """Write the equity."""
+    for i in range(len(equity)):
+        equity[i] = cash[i] + inventory[i] * prices[i]
 
 
 @formula
@@ -247,75 +166,41 @@ def idle(prices, count, rule, out):
         out.equity[i] = rule.cash
 
 
-@formula
-def lay(prices, first, window, lanes, edge, rows):
-    """Lay the strips from tick `first` on side by side and return how many of their prices are bad.
-
-    Where there is no price, the nearest one stands: before the first, which is in no window, and after the last.
-    """
-    before, last = first - window, len(prices) - 1
-    if (before >= 0) & (first + lanes * window <= last):
-        span = prices[before : first + lanes * window]
-    else:
-        span = edge
-        for i in range(len(edge)):
-            edge[i] = prices[min(max(before + i, 0), last)]
-    turn(span, window, lanes, rows)
-    return count_bad(span[window:])
-
-
 @kernel
-def play(prices, rule, wide, out):
+def play(prices, rule, out):
     """Play the rule over one path and return how many prices are bad; the results mean nothing if any is.
 
     Args:
         prices: Mid prices, float64 (n,).
         rule: The rule.
-        wide: None plays one strip at a time, for windows that do not fit the cache `LANES` times.
         out: `Paths` of one row each, written.
     """
-    lanes = LANES if wide is not None else 1
-    n, window = len(prices), rule.window
-    count = lanes * window
-    lane, rows = np.zeros(7 * lanes), np.empty(window * row_width(lanes))
-    column, edge = np.empty(count), np.empty(count + window)
-    held, money = 0.0, rule.cash
-    bad = count_bad(prices[: min(window, n)])
-    idle(prices, min(window - 1, n), rule, out)
-    # Strips begin with the first full window, so that a strip's first price is in all of its windows.
-    for first in range(window - 1, n, count):
-        bad += lay(prices, first, window, lanes, edge, rows)
-        sum_before(window, lanes, rows, lane)
-        ask_for(rule, lanes, rows, lane)
-        ticks = min(count, n - first)
-        straighten(window, lanes, rows, 0, lane[6 * lanes :], column)
-        write_scores(column, first, ticks, rule, out)
-        held = fill(rule, lanes, rows, lane, held)
-        straighten(window, lanes, rows, 1, lane[6 * lanes :], column)
-        write_inventory(column, first, ticks, out)
-        money = add_up(lanes, lane, money)
-        straighten(window, lanes, rows, 0, lane[2 * lanes :], column)
-        write_account(column, prices, first, ticks, out)
+    n, piece, idle_ticks = len(prices), piece_of(rule.window), min(rule.window - 1, len(prices))
+    sums, units, fill = new_sums(piece), np.empty(piece, np.int32), np.empty(piece)
+    held, money = 0, rule.cash
+    bad = count_bad(prices[:idle_ticks])
+    idle(prices, idle_ticks, rule, out)
+    # Strips begin with the first full window, so that what comes before a strip is always there.
+    for first in range(rule.window - 1, n, piece):
+        end = min(first + piece, n)
+        price, inventory, cash = prices[first:end], out.inventory[first:end], out.cash[first:end]
+        bad += count_bad(price)
+        score(prices, first, end, rule.window, sums, out.zscore)
+        order(out.zscore[first:end], price, rule, out.signal[first:end], units, fill)
+        held, money = trade(units, fill, rule, held, money, inventory, cash)
+        appraise(price, inventory, cash, out.equity[first:end])
     return bad
 
 
 @kernel
-def fill_scores(prices, rule, wide, zscore):
+def fill_scores(prices, window, zscore):
     """Fill `zscore` (n,) as `play` does, without the rest, and return how many prices are bad."""
-    lanes = LANES if wide is not None else 1
-    n, window = len(prices), rule.window
-    count = lanes * window
-    lane, rows = np.zeros(7 * lanes), np.empty(window * row_width(lanes))
-    z, edge = np.empty(count), np.empty(count + window)
-    bad = count_bad(prices[: min(window, n)])
+    n, piece = len(prices), piece_of(window)
+    sums = new_sums(piece)
     zscore[: min(window - 1, n)] = 0.0
-    for first in range(window - 1, n, count):
-        bad += lay(prices, first, window, lanes, edge, rows)
-        sum_before(window, lanes, rows, lane)
-        ask_for(rule, lanes, rows, lane)
-        straighten(window, lanes, rows, 0, lane[6 * lanes :], z)
-        zscore[first : min(first + count, n)] = z[: min(count, n - first)]
-    return bad
+    for first in range(window - 1, n, piece):
+        score(prices, first, min(first + piece, n), window, sums, zscore)
+    return count_bad(prices)
 
 
 @kernel

@@ -50,10 +50,11 @@ def on_grid(price, side, steps, per_unit):
     """Return a quote moved away from the mid to the price grid, whose step is steps / per_unit; steps = 0: no grid.
 
     Both are whole numbers, so the result is the double nearest to the decimal that a venue would send, and may be
-    compared with recorded prices. A price within 1e-6 of a step counts as being on it.
+    compared with recorded prices. A price within 1e-6 of a step counts as being on it. What crosses or withdraws has
+    no place on a grid.
     """
-    k = side * np.floor(side * (price * per_unit / steps) + 1e-6)  # math.floor would make an integer, which FAR is not
-    return k * steps / per_unit if steps > 0.0 else price
+    k = side * np.floor(side * (price * per_unit / steps) + 1e-6)  # math.floor would make an integer, which may not fit
+    return k * steps / per_unit if (steps > 0.0) & (abs(price) < FAR / 2.0) else price
 
 
 @formula

@@ -26,6 +26,7 @@ from hftgym.tape.lines import read_blocks
 from hftgym.tape.messages import BadLineError, parse_object, shown
 from hftgym.tape.recording import Choice
 from hftgym.tape.report import TapeError
+from hftgym.tape.rows import FARTHEST_NS
 
 EXPECTED = '<local time, ns since 1970, 19 digits> {"stream":"btcusdt@bookTicker","data":{...}}'
 
@@ -140,7 +141,7 @@ def _local_ns(line: bytes) -> int:
     digits = line[: _JSON_AT - 1]
     if line[_JSON_AT - 1 : _JSON_AT] == b" " and digits.isdigit() and len(digits) == _JSON_AT - 1:
         local_ns = int(digits)
-        if 10**18 <= local_ns < 2**62:
+        if 10**18 <= local_ns <= FARTHEST_NS:
             return local_ns
     found = line[:40].partition(b" ")[0]
     raise BadLineError(

@@ -105,7 +105,7 @@ def feed(path: Path, builder: TapeBuilder, choice: Choice) -> Iterator[None]:
 def _add(rows: Block, layout: Layout, symbol: str, builder: TapeBuilder) -> None:
     is_quote = layout.kind == "bookTicker"
     rows = rows.positive(("bid", "bid_size", "ask", "ask_size") if is_quote else ("price", "size"), builder)
-    is_ms, is_us = ((rows["time"] >= start) & (rows["time"] < 9 * start) for start in (10**12, 10**15))
+    is_ms, is_us = ((rows["time"] >= start) & (rows["time"] < 4 * start) for start in (10**12, 10**15))
     rows, is_ms = rows.demand("time", is_ms | is_us, "a time in ms or µs since 1970", builder), is_ms[is_ms | is_us]
     time_ns = rows["time"] * np.where(is_ms, 1_000_000, 1_000)
     builder.clocks(time_ns, rows.lines)

@@ -13,7 +13,8 @@ from hftgym.presets import VENUE_FEES_BPS
 from hftgym.tape import estimators
 from hftgym.tape.estimators import UNIT_ROOT, Estimate
 from hftgym.tape.flow import MarketOrders, market_orders
-from hftgym.tape.measure import quotes_at, tick_times
+from hftgym.tape.measure import median_shown_size, quotes_at, tick_times
+from hftgym.tape.parquet import TapeFile
 from hftgym.tape.types import Tape
 
 FEWEST_TICKS = 4
@@ -57,12 +58,12 @@ class Calibration:
     warnings: tuple[str, ...]
 
 
-def calibrate(tape: Tape, *, tick_s: float = 0.1, base: EnvParams | None = None) -> EnvParams:
+def calibrate(tape: Tape | TapeFile, *, tick_s: float = 0.1, base: EnvParams | None = None) -> EnvParams:
     """Return the parameters of a market like the recorded one; see `estimate`, which tells how sure they are."""
     return estimate(tape, tick_s=tick_s, base=base).params
 
 
-def estimate(tape: Tape, *, tick_s: float = 0.1, base: EnvParams | None = None) -> Calibration:
+def estimate(tape: Tape | TapeFile, *, tick_s: float = 0.1, base: EnvParams | None = None) -> Calibration:
     """Measure a tape.
 
     Price, spread and order flow are measured, see `hftgym.tape.estimators`. Everything else is that of `base`, jumps,
@@ -77,7 +78,8 @@ def estimate(tape: Tape, *, tick_s: float = 0.1, base: EnvParams | None = None) 
     - Sizes are not measured into the parameters: which of them is one unit is the user's choice.
 
     Args:
-        tape: The tape.
+        tape: The tape, in memory or (`open_tape`) on disk; one on disk is read four times, and what is held of it are
+            the ticks, the market orders and the distinct sizes, never all quotes or trades.
         tick_s: Length of one tick in seconds.
         base: Where fees, limits, penalty, latency and window come from. If None: the defaults, with the venue's own
             fees and `trade_through`, because on a recorded market a price that has passed a quote has filled it.
@@ -131,7 +133,7 @@ class _Part(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def _base(tape: Tape) -> EnvParams:
+def _base(tape: Tape | TapeFile) -> EnvParams:
     plain = EnvParams(trade_through=True)
     if tape.venue not in VENUE_FEES_BPS:
         return plain
@@ -139,7 +141,7 @@ def _base(tape: Tape) -> EnvParams:
     return replace(plain, maker_fee_bps=maker, taker_fee_bps=taker)
 
 
-def _orders_in(tape: Tape, times: np.ndarray) -> tuple[MarketOrders, np.ndarray]:
+def _orders_in(tape: Tape | TapeFile, times: np.ndarray) -> tuple[MarketOrders, np.ndarray]:
     """Return the market orders within the ticks, and the tick of each."""
     orders = market_orders(tape)
     tick = np.searchsorted(times, orders.time_ns, side="left") - 1  # at a tick's own time: the tick before
@@ -202,7 +204,7 @@ def _flow(
     )
 
 
-def _price_statistics(mid: np.ndarray, spreads: np.ndarray, tape: Tape) -> dict[str, float]:
+def _price_statistics(mid: np.ndarray, spreads: np.ndarray, tape: Tape | TapeFile) -> dict[str, float]:
     moves = np.diff(mid) / mid[:-1]
     square = float(np.mean(moves**2))
     return {
@@ -211,7 +213,7 @@ def _price_statistics(mid: np.ndarray, spreads: np.ndarray, tape: Tape) -> dict[
         "return_autocorrelation": float(np.mean(moves[1:] * moves[:-1])) / square,
         "return_kurtosis": float(np.mean(moves**4)) / square**2,
         "still_share": float(np.mean(moves == 0)),
-        "shown_size": float(np.median(np.concatenate([tape.quotes.bid_size, tape.quotes.ask_size]))),
+        "shown_size": median_shown_size(tape),
     }
 
 

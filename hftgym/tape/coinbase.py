@@ -16,6 +16,7 @@ from hftgym.tape.coinbase_messages import Market, count_of, match_values
 from hftgym.tape.lines import read_blocks
 from hftgym.tape.messages import BadLineError, name, parse_object, shown
 from hftgym.tape.recording import Choice
+from hftgym.tape.rows import FARTHEST_NS
 
 EXPECTED = '<local time, s since 1970>: {"type":"l2update","product_id":"BTC-USD",...}'
 VENUE = "coinbase"
@@ -53,6 +54,8 @@ class _Capture:
         try:
             if found:
                 local_ns = int(found[1]) * 10**9 + int((found[2] or b"").ljust(9, b"0"))
+                if local_ns > FARTHEST_NS:
+                    raise BadLineError(f"local time must be before 2116, got {found[1].decode()} s")
                 self._message(parse_object(line, found.end()), local_ns, number)
                 self._builder.clock(local_ns, number)
             elif _CONNECTION.fullmatch(line):

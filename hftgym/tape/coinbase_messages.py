@@ -99,7 +99,7 @@ def count_of(message: dict[str, Any], key: str) -> int:
 
 def exchange_ns(time: object) -> int:
     """Return a time of the venue in ns since 1970."""
-    if isinstance(time, str) and _TIME.fullmatch(time):
+    if isinstance(time, str) and _TIME.fullmatch(time) and "1970" <= time < "2255":  # int64 ends in 2262
         try:
             return int(np.datetime64(time[:-1], "ns").astype(np.int64))
         except ValueError:

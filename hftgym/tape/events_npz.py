@@ -20,6 +20,7 @@ from hftgym.tape.lines import zip_names
 from hftgym.tape.messages import shown
 from hftgym.tape.recording import Choice
 from hftgym.tape.report import TapeError
+from hftgym.tape.rows import FARTHEST_NS
 
 EXPECTED = 'an array "data" of hftbacktest\'s event_dtype'
 
@@ -97,8 +98,8 @@ class _Events:
         kind, side = flags & _KIND, 1 if flags & BUY else -1 if flags & SELL else 0
         if kind in _L3 or kind not in (DEPTH, TRADE, DEPTH_CLEAR, DEPTH_SNAPSHOT, DEPTH_BBO):
             self._builder.ignore(_L3.get(kind, f"event of kind {kind}"))
-        elif (reason := _fault(kind, side, price, size)) or not local_ns > 0:
-            self._builder.bad(place, reason or f"field 'local_ts' must be ns since 1970, got {local_ns}")
+        elif (reason := _fault(kind, side, price, size)) or not 0 < local_ns <= FARTHEST_NS:
+            self._builder.bad(place, reason or f"field 'local_ts' must be ns since 1970, before 2116, got {local_ns}")
         elif kind == TRADE:
             row = (exchange_ns, local_ns, price, size, side)
             self._builder.trade(row, line=place, venue="", symbol=self._symbol)

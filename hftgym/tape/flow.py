@@ -1,10 +1,15 @@
 """Market orders, put together again from the trades that they were split into."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from hftgym.tape.types import NO_TIME, Tape
+from hftgym.tape.measure import pieces, quotes_at
+from hftgym.tape.order import BEFORE_ALL, received_ns
+from hftgym.tape.parquet import TapeFile
+from hftgym.tape.rows import rows_of, stacked
+from hftgym.tape.types import NO_TIME, Tape, Trades
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -29,32 +34,59 @@ class MarketOrders:
         return len(self.time_ns)
 
 
-def market_orders(tape: Tape) -> MarketOrders:
+def market_orders(tape: Tape | TapeFile) -> MarketOrders:
     """Return the market orders of a tape: trades in a row of the same exchange time and taker are one.
 
     The best price that an order met is the one of the last quote received before it, or the price of its own first
     trade where that is better: the quote that it left behind may be received before its trades (Binance spot sends
-    them that way round). Orders before the first quote are left out.
+    them that way round). Orders before the first quote are left out. A tape on disk is read twice, piece by piece.
     """
-    trades, quotes = tape.trades, tape.quotes
-    if not len(trades):
-        none = np.empty(0)
-        return MarketOrders(time_ns=none.astype(np.int64), side=none.astype(np.int8), size=none, mid=none, beyond=none)
-    received = np.maximum.accumulate(trades.local_ns)
-    time = np.where(trades.exchange_ns == NO_TIME, received, trades.exchange_ns)
-    other = (np.diff(time) != 0) | (np.diff(trades.taker_side) != 0)
-    first = np.concatenate([[0], np.flatnonzero(other) + 1])
-    signed = trades.price * trades.taker_side  # larger is worse for the taker
-    furthest, nearest = np.maximum.reduceat(signed, first), np.minimum.reduceat(signed, first)
-    at, side = received[first], trades.taker_side[first]
+    parts = [_NOTHING, *_grouped(tape)]
+    at, side, size, furthest, nearest = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     # At equal time of reception a trade comes before a quote.
-    known = np.searchsorted(np.maximum.accumulate(quotes.local_ns), at, side="left") - 1
-    best = np.where(side > 0, quotes.ask[known], -quotes.bid[known])
-    kept = known >= 0
+    bid, ask = quotes_at(tape, at, itself=False)
+    kept = ~np.isnan(bid)
+    best = np.where(side > 0, ask, -bid)
     return MarketOrders(
         time_ns=at[kept],
         side=side[kept],
-        size=np.add.reduceat(trades.size, first)[kept],
-        mid=tape.mid[known][kept],
+        size=size[kept],
+        mid=(0.5 * bid + 0.5 * ask)[kept],
         beyond=(furthest - np.minimum(best, nearest))[kept],
     )
+
+
+def _grouped(tape: Tape | TapeFile) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield orders as columns: time of receipt, side, size, and the worst and the best price, the larger the worse."""
+    now_ns, waiting = BEFORE_ALL, []  # the last order of a piece may go on in the next one
+    for _, trades in pieces(tape):
+        if not len(trades):
+            continue
+        rows = stacked([*waiting, trades])
+        received = received_ns(rows, since_ns=now_ns)
+        first = _first_trades(rows, received)
+        last = int(first[-1])
+        if last:
+            yield _columns(rows_of(rows, 0, last), received[:last], first[:-1])
+            now_ns = int(received[last - 1])
+        waiting = [rows_of(rows, last, len(rows))]
+    for rows in waiting:
+        yield _columns(rows, received_ns(rows, since_ns=now_ns), np.zeros(1, dtype=np.int64))
+
+
+def _first_trades(rows: Trades, received: np.ndarray) -> np.ndarray:
+    """Return where orders begin."""
+    time = np.where(rows.exchange_ns == NO_TIME, received, rows.exchange_ns)
+    other = (np.diff(time) != 0) | (np.diff(rows.taker_side) != 0)
+    return np.concatenate([[0], np.flatnonzero(other) + 1])
+
+
+def _columns(rows: Trades, received: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, ...]:
+    signed = rows.price * rows.taker_side  # larger is worse for the taker
+    size, furthest, nearest = (
+        one.reduceat(values, first) for one, values in ((np.add, rows.size), (np.maximum, signed), (np.minimum, signed))
+    )
+    return received[first], rows.taker_side[first], size, furthest, nearest
+
+
+_NOTHING = tuple(np.empty(0, dtype=dtype) for dtype in (np.int64, np.int8, np.float64, np.float64, np.float64))

@@ -153,6 +153,8 @@ def _midnight_ns(path: Path, parts: Sequence[int]) -> int:
         day = date(*parts)
     except ValueError as error:
         raise TapeError(f"{path}: the date in its name is no date ({error})") from error
+    if not 1970 <= day.year < 2116:
+        raise TapeError(f"{path}: the date in its name must be from 1970 to 2115, got {day}")
     try:
         zone = ZoneInfo("America/New_York")
     except ZoneInfoNotFoundError as error:

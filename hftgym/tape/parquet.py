@@ -179,15 +179,25 @@ def open_tape(path: str | Path) -> TapeFile:
     return tape
 
 
+def opened(path: Path, symbol: str | None) -> TapeFile:
+    """Open a file that must hold a symbol.
+
+    Raises:
+        TapeError: As `open_tape`, or the file holds another symbol.
+    """
+    tape = open_tape(path)
+    if symbol is not None and symbol.upper() != tape.symbol.upper():
+        raise TapeError(f"{path}: no quotes of {symbol}; the file holds {tape.symbol}")
+    return tape
+
+
 def read(path: Path, symbol: str | None) -> Tape:
     """Read a whole file, see `hftgym.tape.read_tape`.
 
     Raises:
         TapeError: As `open_tape` and `TapeFile.chunks`, or the file holds another symbol.
     """
-    tape = open_tape(path)
-    if symbol is not None and symbol.upper() != tape.symbol.upper():
-        raise TapeError(f"{path}: no quotes of {symbol}; the file holds {tape.symbol}")
+    tape = opened(path, symbol)
     parts = Parts(quotes=tape.n_quotes, trades=tape.n_trades)
     try:
         for table in _tables(tape, ROWS):

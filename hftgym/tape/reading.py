@@ -12,6 +12,7 @@ from hftgym.tape import binance, binance_dump, coinbase, events_npz, lobster, pa
 from hftgym.tape.builder import Summary
 from hftgym.tape.joining import JoinedRecordings, concatenate
 from hftgym.tape.lines import read_head
+from hftgym.tape.parquet import TapeFile
 from hftgym.tape.recording import Choice, FileRecording, Piece, Recording, TapeRecording
 from hftgym.tape.report import TapeError, TapeReport
 from hftgym.tape.rows import check_rows
@@ -96,6 +97,13 @@ def read_tape(source: Source, *, symbol: str | None = None, columns: Mapping[str
     return Tape(
         venue=summary.venue or "unknown", symbol=summary.symbol, quotes=quotes, trades=trades, report=summary.report
     )
+
+
+def open_or_read(source: Source, *, symbol: str | None = None) -> Tape | TapeFile:
+    """Return a parquet tape as one that stays on disk, and any other recording in memory; as `read_tape`."""
+    if (file := _tape_file(source)) is None:
+        return read_tape(source, symbol=symbol)
+    return parquet.opened(file, _choice(symbol, None).symbol)
 
 
 def read_trades(source: Source, *, symbol: str | None = None, columns: Mapping[str, str] | None = None) -> Trades:

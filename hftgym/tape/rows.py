@@ -16,8 +16,8 @@ NO_TIME: int = int(np.iinfo(np.int64).min)
 Int64s = NDArray[np.int64]
 Float64s = NDArray[np.float64]
 
-# Differences of two times must fit into int64; this is 146 years around 1970.
-_FARTHEST_NS = (1 << 62) - 1
+FARTHEST_NS = (1 << 62) - 1
+"""The largest `local_ns`: differences of two times must fit into int64. It is 146 years after 1970."""
 
 _TIMES: Mapping[str, type] = {"exchange_ns": np.int64, "local_ns": np.int64}
 _QUOTE_VALUES: Mapping[str, type] = dict.fromkeys(("bid", "bid_size", "ask", "ask_size"), np.float64)
@@ -179,8 +179,8 @@ def _check_and_freeze(rows: Quotes | Trades, dtypes: Mapping[str, type]) -> None
 
 def _check_times(rows: Quotes | Trades) -> None:
     times = rows.local_ns
-    if len(times) and (times.min() < -_FARTHEST_NS or times.max() > _FARTHEST_NS):
-        row = int(np.flatnonzero((times < -_FARTHEST_NS) | (times > _FARTHEST_NS))[0])
+    if len(times) and (times.min() < -FARTHEST_NS or times.max() > FARTHEST_NS):
+        row = int(np.flatnonzero((times < -FARTHEST_NS) | (times > FARTHEST_NS))[0])
         owner = type(rows).__name__
         raise ValueError(f"{owner}.local_ns must be nanoseconds from 1824 to 2116, got {times[row]} in row {row}")
 

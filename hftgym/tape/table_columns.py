@@ -30,6 +30,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 _BUYS, _SELLS = ("buy", "b", "1", "+1", "1.0"), ("sell", "s", "-1", "-1.0")
 _TRUE, _FALSE = ("true", "1", "1.0"), ("false", "0", "0.0")
 _UNITS_NS = (1_000_000_000, 1_000_000, 1_000, 1)  # s, ms, µs, ns: told apart by size, all between 2001 and 2255
+_FIRST, _LAST = (np.datetime64(second, "s") for second in (10**9, 4 * 10**9))
 _SECONDS = re.compile(r"(\d{9,10})\.(\d{1,9})\d*")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(?:Z|\+00:00| ?UTC)?")
 
@@ -139,10 +140,12 @@ def _text_ns(text: str) -> int:
         value = int(text)
         return next((value * u for u in _UNITS_NS if 10**18 // u <= value < 4 * (10**18 // u)), 0)
     if found := _SECONDS.fullmatch(text):
-        return int(found[1]) * 10**9 + int(found[2].ljust(9, "0"))
+        value = int(found[1]) * 10**9 + int(found[2].ljust(9, "0"))
+        return value if 10**18 <= value < 4 * 10**18 else 0
     if found := _ISO.fullmatch(text):
         try:
-            return int(np.datetime64(f"{found[1]}T{found[2]}", "ns").astype(np.int64))
+            value = np.datetime64(f"{found[1]}T{found[2]}")  # in its own unit: nanoseconds overflow after 2262
+            return int(value.astype("datetime64[ns]").astype(np.int64)) if _FIRST <= value < _LAST else 0
         except ValueError:
             return 0
     return 0

@@ -20,6 +20,9 @@ from hftgym.tape.types import Quotes, Tape, Trades
 
 # A half-spread to quote in where the recorded one is not positive and there is no price grid, as a share of the mid.
 _LEAST_SPREAD = 1e-6
+_EXACT = 2**53  # up to here a float64 holds every whole number
+# More ticks than this for every row of a tape: a wrong time in the file, or a tick that is far too short.
+_MOST_TICKS_PER_ROW, _MOST_TICKS = 1_000, 1_000_000
 _ON_GRID = 1e-4  # of a step: how far off the grid a recorded price may be through rounding
 
 
@@ -84,7 +87,7 @@ def whole_track(tape: Tape, *, tick_s: float, latency_s: float, price_step: floa
         ValueError: The tape is shorter than one tick, or its prices are not on the grid.
     """
     clock = clock_of(tape, tick_s=tick_s, latency_s=latency_s)
-    pieces = stretches(tape, clock, price_step=price_step, rows=len(tape.quotes) + len(tape.trades))
+    pieces = stretches(tape, clock, price_step=price_step, rows=_rows_in(tape))
     return next(iter(pieces))
 
 
@@ -100,7 +103,19 @@ def clock_of(tape: Tape | TapeFile, *, tick_s: float, latency_s: float) -> Clock
         raise ValueError(
             f"tick_s must be below the {(last_ns - first_ns) / 1e9:.3f} s that the quotes last, got {tick_s}"
         )
+    rows = _rows_in(tape)
+    if (ticks := clock.ticks_until(last_ns)) > max(_MOST_TICKS, _MOST_TICKS_PER_ROW * rows):
+        raise ValueError(
+            f"tick_s must be longer, or a time in the recording is wrong: {rows:,} rows within "
+            f"{(last_ns - first_ns) / 1e9:,.0f} s would be {ticks:,} ticks of {tick_s} s"
+        )
     return clock
+
+
+def _rows_in(tape: Tape | TapeFile) -> int:
+    if isinstance(tape, Tape):
+        return len(tape.quotes) + len(tape.trades)
+    return tape.n_quotes + tape.n_trades
 
 
 def stretches(
@@ -109,10 +124,8 @@ def stretches(
     """Yield a tape in pieces of about `rows` rows, each of whole ticks; memory is bounded by the largest piece."""
     steps, per_unit = grid_of(tape.price_step if price_step is None else price_step)
     events, received = np.empty((0, 5)), np.empty(0, dtype=np.int64)
-    tick, last_quote = 0, BEFORE_ALL
-    _, end = tape.quoted_ns
-    total = clock.ticks_until(end)
-    now = BEFORE_ALL
+    tick, last_quote, now, left = 0, BEFORE_ALL, BEFORE_ALL, _rows_in(tape)
+    total = clock.ticks_until(tape.quoted_ns[1])
     for quotes, trades in tape.chunks(rows=rows):
         new, new_received = _as_events(quotes, trades, since_ns=now, steps=steps, per_unit=per_unit)
         if not len(new):
@@ -122,7 +135,8 @@ def stretches(
         quoted = new_received[new[:, 0] == 0.0]
         last_quote = int(quoted[-1]) if len(quoted) else last_quote
         # All that a tick needs has been received when something later has, or everything.
-        known = total if last_quote >= end else clock.ticks_until(min(last_quote, now - 1))
+        left -= len(new)
+        known = total if left == 0 else clock.ticks_until(min(last_quote, now - 1))
         if known > tick:
             stretch = _stretch(events, received, clock, (tick, min(known, total)), (steps, per_unit))
             yield stretch
@@ -154,10 +168,20 @@ def least_half_spread(mid: Any, steps: float, per_unit: float) -> Any:
 
 
 def grid_of(price_step: float | None) -> tuple[float, float]:
-    """Return a price step as a fraction of whole numbers (steps, per_unit); (0, 1) for no grid."""
-    if not price_step:
+    """Return a price step as a fraction of whole numbers (steps, per_unit); (0, 1) for no grid.
+
+    A step of so many digits that they are no exact float64 is itself the numerator: prices are then its products.
+
+    Raises:
+        ValueError: It is negative or not finite.
+    """
+    if price_step is None or price_step == 0:
         return 0.0, 1.0
+    if not (math.isfinite(price_step) and price_step > 0):
+        raise ValueError(f"price_step must be finite and above 0, or 0 for no grid, got {price_step!r}")
     step = Fraction(repr(float(price_step)))
+    if max(step.numerator, step.denominator) > _EXACT:
+        return float(price_step), 1.0
     return float(step.numerator), float(step.denominator)
 
 
@@ -196,6 +220,7 @@ def _stretch(
     times = clock.times_ns(*ticks)
     first = np.searchsorted(received, times, side="right")
     arrival = np.searchsorted(received, clock.arrivals_ns(times), side="right")
+    arrival[:-1] = np.minimum(arrival[:-1], first[1:])  # the rounding of times takes no order past the end of its tick
     last = np.maximum.accumulate(np.where(events[:, 0] == 0.0, np.arange(len(events)), -1))[first - 1]
     bid, ask = events[last, 1], events[last, 3]
     mid = 0.5 * bid + 0.5 * ask

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hftgym.tape.order import merge_order
+from hftgym.tape.order import merge_order, received_ns
 from hftgym.tape.report import TapeReport
 from hftgym.tape.rows import (
     NO_TIME,
@@ -102,6 +102,29 @@ class Tape:
             trades=in_units(self.trades, coins, steps=steps),
             steps=steps.in_units_of(coins),
         )
+
+    def split(self, share: float) -> tuple["Tape", "Tape"]:
+        """Return the tape before and after a moment, each with the grids and the report of the whole.
+
+        Args:
+            share: Where to cut, as a share of the time from the first quote to the last one, above 0 and below 1. What
+                is received at that very moment is in the second part.
+
+        Raises:
+            ValueError: `share` is outside its range, or a part would be without a quote.
+        """
+        if not 0 < share < 1:
+            raise ValueError(f"share must be above 0 and below 1, got {share!r}")
+        first_ns, last_ns = self.quoted_ns
+        moment = first_ns + round(share * (last_ns - first_ns))
+        quote, trade = (int(np.searchsorted(received_ns(rows), moment)) for rows in (self.quotes, self.trades))
+        if quote in (0, len(self.quotes)):
+            raise ValueError(f"share must leave quotes on both sides, got {share!r} with {len(self.quotes)} quotes")
+        before = rows_of(self.quotes, 0, quote), rows_of(self.trades, 0, trade)
+        after = rows_of(self.quotes, quote, len(self.quotes)), rows_of(self.trades, trade, len(self.trades))
+        steps = self._measured_steps()
+        earlier, later = (replace(self, quotes=q, trades=t, steps=steps) for q, t in (before, after))
+        return earlier, later
 
     def chunks(self, rows: int = 1_000_000) -> Iterator[tuple[Quotes, Trades]]:
         """Yield the tape in the order of rows (`hftgym.tape.order`) as pieces of so many rows; the last may be shorter.

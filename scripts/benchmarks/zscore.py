@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from hftgym.backtest import backtest_zscore, zscore_grid, zscore_kernel
-from hftgym.backtest.zscore import strips_abreast
 from hftgym.backtest.zscore_kernel import Paths
 from hftgym.backtest.zscore_rule import checked_rule
 from scripts.benchmarks.figure import Figure, interleaved_seconds
@@ -109,7 +108,7 @@ def _into_memory_in_use(prices: np.ndarray) -> Callable[[], object]:
         sizing="deviation",
         taker_fee_bps=0.0,
     )
-    return lambda: zscore_kernel.play(prices, rule, strips_abreast(len(prices), WINDOW), out)
+    return lambda: zscore_kernel.play(prices, rule, out)
 
 
 def _exactness(prices: np.ndarray) -> Iterator[Figure]:

@@ -6,9 +6,10 @@ import pytest
 
 from agents.ppo import DEFAULT_CONFIG, PPOConfig
 from hftgym import EnvParams
-from hftgym.evaluation import exact
+from hftgym.evaluation import evaluate, exact
 from hftgym.exact_value import PricePaths
-from hftgym.policies import OnnxPolicy
+from hftgym.policies import OnnxPolicy, ZScorePolicy
+from hftgym.roster import market_for
 from scripts.benchmarks.alpha import share_of
 
 FOLDER = DEFAULT_CONFIG.parents[1] / "pretrained"
@@ -55,7 +56,25 @@ def test_what_the_optimum_is_known_of_is_reached(name, least):
     assert error < 0.001 * truth.optimum
 
 
-@pytest.mark.parametrize("name", ["alpha_ppo", "alpha_lstm", "default", "cj"])
+@pytest.mark.parametrize("name", ["btcusdt_spot", "btcusdt_usdm"])
+def test_where_fees_cannot_be_earned_nothing_is_traded(name):
+    policy = OnnxPolicy(FOLDER / f"{name}.onnx")
+    params = EnvParams.from_dict(policy.manifest["params"])
+    fee = params.maker_fee_bps / 1e4 / (params.spread / 2)
+    assert params.offset_high > fee > 100  # beyond its fee it may quote
+    table = evaluate({name: policy}, policy.manifest["env_id"], episodes=20, params=params)
+    assert table["fills"].to_list() == [0] * 20
+    assert table["j"].to_list() == [0.0] * 20
+
+
+def test_an_agent_acts_and_sees_as_where_it_was_trained():
+    market = EnvParams(window=20, offset_low=0.0, offset_high=7.0, maker_fee_bps=3.0)
+    agent = OnnxPolicy(FOLDER / "btcusdt_usdm.onnx")
+    assert market_for(agent, market) == EnvParams(offset_high=300.0, maker_fee_bps=3.0)  # window 50, offsets from -1
+    assert market_for(ZScorePolicy(), market) is market
+
+
+@pytest.mark.parametrize("name", ["alpha_ppo", "alpha_lstm", "btcusdt_spot", "btcusdt_usdm", "default", "cj"])
 def test_a_file_is_of_the_recipe_that_it_is_named_after(name):
     manifest = OnnxPolicy(FOLDER / f"{name}.onnx").manifest
     config = PPOConfig.from_toml(DEFAULT_CONFIG.with_name(f"{name}.toml"))

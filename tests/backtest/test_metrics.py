@@ -1,13 +1,14 @@
 """The figures of a backtest, by hand and by identity."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from hftgym.backtest import backtest, backtest_zscore
 from hftgym.backtest.markouts import markouts
-from hftgym.backtest.metrics import measure
+from hftgym.backtest.metrics import difference, measure
 from hftgym.backtest.record import record_of_backtest, record_of_zscore
 from hftgym.backtest.trips import open_pnl
 from hftgym.params import EnvParams
@@ -49,6 +50,29 @@ def test_the_error_of_a_markout_is_what_repetition_shows():
     assert np.mean(errors) == pytest.approx(np.std(means), rel=0.2)
     independent = math.sqrt(10 / 400)
     assert np.std(means) > 1.2 * independent  # which the usual formula would not see
+
+
+def test_what_moves_both_paths_drops_out_of_their_difference():
+    rng = np.random.default_rng(4)
+    shared, own = rng.standard_normal(400).cumsum(), 0.01 * rng.standard_normal(400).cumsum()
+    nothing = make_fills([], [], [], [])
+    base = play(np.full(400, 100.0), nothing)
+    one, other = (replace(base, equity=1_000.0 + path - path[0]) for path in (shared + own, shared))
+    found = difference(one, other)
+    assert found.value == pytest.approx(own[-1] - own[0])
+    assert found.high - found.low < 0.05 * (measure(one).pnl.high - measure(one).pnl.low)
+    assert difference(one, one).value == difference(one, one).high == 0.0
+    swapped = difference(other, one)
+    assert (swapped.low, swapped.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_a_path_that_ruin_has_ended_earns_nothing_more():
+    nothing = make_fills([], [], [], [])
+    long, short = (play(np.full(n, 100.0), nothing) for n in (81, 31))
+    long = replace(long, equity=1_000.0 + np.arange(81.0))
+    short = replace(short, equity=1_000.0 - 2.0 * np.arange(31.0))
+    assert difference(long, short).value == 80 + 60
+    assert difference(short, long).value == -(80 + 60)
 
 
 def test_nothing_filled_is_a_figure_too():

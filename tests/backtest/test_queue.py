@@ -1,5 +1,6 @@
 """The replay against its slow twin, and worked examples of the queue."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -154,3 +155,38 @@ def test_prices_off_the_grid_are_refused():
     tape = tape_of([(0, 99.95, 1, 100.1, 1), (300 * MS, 99.9, 1, 100.1, 1)])
     with pytest.raises(ValueError, match=r"price_step must divide every recorded price, got 0.1 and 99.95"):
         backtest(Played([(1, 1)] * 3), tape, EnvParams(tick_s=0.1), price_step=0.1)
+
+
+@pytest.mark.parametrize("price_step", [-0.1, math.nan, math.inf])
+def test_price_steps_are_checked(price_step):
+    tape = tape_of([(0, 99.9, 1, 100.1, 1), (300 * MS, 99.9, 1, 100.1, 1)])
+    with pytest.raises(ValueError, match="price_step must be finite and above 0, or 0 for no grid"):
+        backtest(Played([(1, 1)] * 3), tape, EnvParams(tick_s=0.1), price_step=price_step)
+
+
+def test_a_time_that_is_years_off_is_named():
+    tape = tape_of([(0, 99.9, 1, 100.1, 1), (5 * 365 * 86_400 * 10**9, 99.9, 1, 100.1, 1)])
+    with pytest.raises(ValueError, match="tick_s must be longer, or a time in the recording is wrong: 2 rows"):
+        backtest(Played([(1, 1)] * 3), tape, EnvParams(tick_s=0.1))
+
+
+@pytest.mark.parametrize("coins", [100 / 61837.63, 1 / 3, 1e-7, 12345.678901234567])
+def test_odd_units_change_nothing_but_the_units(coins):
+    tape, params = random_tape(5), dataclasses.replace(PARAMS, initial_cash=1e9)
+    actions = np.random.default_rng(5).choice([-1.0, -1 / 3, 0.0, 1.0], (190, 2))
+    plain = backtest(Played(actions), tape, params, latency_s=0.01)
+    in_units = dataclasses.replace(params, order_size=1 / coins, inventory_limit=10**12)
+    plain_wide = backtest(Played(actions), tape, dataclasses.replace(params, inventory_limit=10**6), latency_s=0.01)
+    other = backtest(Played(actions), tape.in_units_of(coins), in_units, latency_s=0.01)
+    assert len(plain.fills) > 10
+    np.testing.assert_allclose(other.inventory * coins, plain_wide.inventory, atol=1e-6)
+    np.testing.assert_allclose(other.cash, plain_wide.cash, rtol=1e-9)
+
+
+def test_no_order_is_lost_to_the_rounding_of_times():
+    tick_ns = 10**9 / 1500
+    times = sorted({0, *(round(k * tick_ns) for k in range(152)), *(round(k * tick_ns) + 1 for k in range(151))})
+    tape = tape_of([(time, 99.9, 1.0, 100.1, 1.0) for time in times])
+    params = EnvParams(tick_s=1 / 1500, horizon=150, spread=0.002, inventory_limit=1000, initial_cash=1e6)
+    result = backtest(Played([(-1.0, 1.0)] * 150), tape, params, latency_s=0.0006666666, price_step=0.1)
+    assert len(result.fills) == 150

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hftgym.backtest import backtest_zscore, zscore_grid_kernel, zscore_kernel
-from hftgym.backtest.zscore_kernel import LANES, Paths
+from hftgym.backtest.zscore_kernel import Paths
 from hftgym.backtest.zscore_rule import checked_rule
 from hftgym.envs import MarketMakingEnv
 from hftgym.params import EnvParams
@@ -31,7 +31,7 @@ def same(one, two):
 @pytest.mark.parametrize(
     ("n", "window", "entry", "limit", "unit", "fee_bps"),
     [
-        (3_000, 50, 1.5, 10, False, 0.0),
+        (9_000, 50, 1.5, 10, False, 0.0),  # more ticks than two pieces
         (3_000, 50, 1.5, 10, True, 1.0),
         (700, 7, 1.0, 1, False, -0.5),
         (700, 2, 0.5, 3, True, 0.0),
@@ -96,21 +96,19 @@ def test_a_spike_leaves_no_trace():
     assert not np.array_equal(clean.zscore[1_000:1_050], after.zscore[1_000:1_050])
 
 
-@pytest.mark.parametrize("n", [2, 49, 50, 51, 99, 1_649, 1_650, 3_300])
+@pytest.mark.parametrize("n", [2, 49, 50, 51, 99, 4_098, 4_099, 4_100, 8_200])
 def test_a_longer_path_changes_nothing_before(n):
-    prices = gbm(3_300)
+    prices = gbm(8_200)
     whole, part = backtest_zscore(prices), backtest_zscore(prices[:n])
     assert all(np.array_equal(getattr(whole, name)[:n], getattr(part, name)) for name in COLUMNS)
     assert len(part.trades) == (whole.trades.tick < n).sum()
 
 
-@pytest.mark.parametrize(("n", "window"), [(4_000, 50), (1_000, 200), (LANES * 7 + 6, 7), (30, 40)])
-def test_one_strip_at_a_time_gives_the_same_bits(n, window):
-    prices, rule = gbm(n), checked_rule(**{**DEFAULT, "window": window})
-    both = [Paths(np.zeros(n), *(np.zeros(n, t) for t in (np.int8, np.int32, float, float))) for _ in range(2)]
-    for wide, out in zip((1, None), both, strict=True):
-        assert zscore_kernel.play(prices, rule, wide, out) == 0
-    assert all(np.array_equal(a, b) for a, b in zip(*both, strict=True))
+@pytest.mark.parametrize(("n", "window"), [(9_000, 50), (500, 7), (9_999, 3_000), (30, 40)])
+def test_the_grid_sees_the_same_scores(n, window):
+    prices, zscore = gbm(n), np.full(n, np.nan)
+    assert zscore_kernel.fill_scores(prices, window, zscore) == 0
+    assert np.array_equal(zscore, backtest_zscore(prices, window=window).zscore)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -203,7 +201,7 @@ def test_the_kernels_are_vectorised(compiled):
     kernel = zscore_kernel.play if compiled == "path" else zscore_grid_kernel.play_sets
     fresh = numba.jit(**kernel.targetoptions)(kernel.py_func)
     if compiled == "path":
-        fresh(prices, rule, 1, Paths(*(np.zeros(100, t) for t in (float, np.int8, np.int32, float, float))))
+        fresh(prices, rule, Paths(*(np.zeros(100, t) for t in (float, np.int8, np.int32, float, float))))
     else:
         sets = np.zeros(zscore_grid_kernel.N_FIELDS * zscore_grid_kernel.SETS)
         fresh(prices, np.zeros(100), rule, sets)

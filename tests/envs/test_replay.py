@@ -214,3 +214,18 @@ def test_rounding_the_touch_of_a_locked_market_leaves_a_spread_to_quote_in():
     tape = tape_of([(0, 100.0, 1, 100.0, 1), (10**9, 100.1, 1, 100.0, 1), (2 * 10**9, 100.0, 1, 100.1, 1)])
     track = whole_track(tape, tick_s=1.0, latency_s=0.0, price_step=0.1).track
     assert track.ticks[:, 4] == pytest.approx([0.05, 0.05, 0.05])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_rows_at_the_time_of_the_last_quote_belong_to_the_last_tick(rows):
+    second = 10**9
+    quotes = [
+        (0, 99.9, 1, 100.1, 1),
+        (second, 99.9, 1, 100.1, 1),
+        (2 * second, 99.9, 1, 100.1, 1),
+        (2 * second, 99.8, 2, 100, 3),
+    ]
+    tape = tape_of(quotes, [(2 * second, 99.9, 5, -1)])
+    clock = clock_of(tape, tick_s=1.0, latency_s=0.0)
+    events = [p.track.events[int(p.track.ticks[0, FIRST]) :] for p in stretches(tape, clock, rows=rows)]
+    assert np.concatenate(events).tolist() == whole_track(tape, tick_s=1.0, latency_s=0.0).track.events[1:].tolist()

@@ -72,7 +72,7 @@ def test_an_edited_formula_is_never_run_from_the_cache(tmp_path):
 
 @pytest.mark.slow
 def test_a_formula_of_a_kernel_beside_it_counts_too(tmp_path):
-    """The grid's kernel takes `limited` from another file of its folder."""
+    """The grid's kernel takes `units_at` from another file of its folder."""
     shutil.copytree(PACKAGE, tmp_path / "hftgym", ignore=shutil.ignore_patterns("__pycache__"))
     code = """
 import numpy as np
@@ -86,7 +86,7 @@ print(zscore_grid(prices, entries=[0.5]).pnl[0], sum(play_sets.stats.cache_hits.
     assert run_in(tmp_path, code) == [first, "1"]
     file = tmp_path / "hftgym" / "backtest" / "zscore_kernel.py"
     text = file.read_text()
-    changed = text.replace("return x if x > low else low", "return 0.5 * x if x > low else low")
+    changed = text.replace("rule.per_deviation * distance", "0.5 * rule.per_deviation * distance")
     assert changed != text
     file.write_text(changed)
     second, hits = run_in(tmp_path, code)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from hftgym.params import EnvParams
 from hftgym.plots_calibration import calibration
-from hftgym.tape import estimate
+from hftgym.tape import calibrate, estimate, read_tape
 from hftgym.tape.simulate import simulate_tape
 from hftgym.theme import DARK, LIGHT
 
@@ -65,6 +66,15 @@ def test_the_command_writes_a_market_to_train_in(tmp_path, monkeypatch, capsys, 
     again = EnvParams.from_json((tmp_path / "again" / "params.json").read_text())
     assert again.initial_price == pytest.approx(params.initial_price / 10)
     assert again.fill_decay == pytest.approx(params.fill_decay)
+    # A part of the tape, with quotes that may lie further out.
+    words = ["--split", "0.5", "--offset-high", "20", "--out", tmp_path / "half"]
+    assert run(monkeypatch, capture, *words) == 0
+    half = EnvParams.from_json((tmp_path / "half" / "params.json").read_text())
+    before, _ = read_tape(capture).split(0.5)
+    plain = calibrate(before)
+    assert half == calibrate(before, base=replace(plain, offset_high=20.0))
+    assert (half.offset_high, half.horizon, half.maker_fee_bps) == (20.0, plain.horizon, 2.0)
+    assert abs(half.horizon - 500) <= 1
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,9 @@ def test_the_address_in_front_of_a_line_makes_no_difference(tmp_path):
         ('1618677817.02: {"type":"match"', "the line is cut off"),
         ('yesterday: {"type":"match"}', "line must start with a local time"),
         ("", "line must start with a local time"),
+        (line(match(), seconds="4611686019"), "local time must be before 2116, got 4611686019 s"),
+        (line(match(), seconds="9999999999"), "local time must be before 2116, got 9999999999 s"),
+        (match(time="9999-04-17T16:43:37Z"), "field 'time'"),
     ],
 )
 def test_a_bad_line_changes_nothing_and_says_why(tmp_path, bad, reason):

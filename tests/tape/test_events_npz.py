@@ -83,6 +83,10 @@ def test_the_best_prices_can_come_as_events_of_their_own(tmp_path):
         ((BOTH | TRADE | BUY, 25, 100.0, 0.0), "field 'qty' must be finite and above 0, got 0.0"),
         ((BOTH | DEPTH | BUY, 25, 100.0, -1.0), "field 'qty' must be finite and not negative, got -1.0"),
         ((BOTH | DEPTH, 25, 100.0, 1.0), "must name a side"),
+        (
+            (BOTH | TRADE | BUY, (2**62 - START) // 10**6 + 1, 1.0, 1.0),
+            "field 'local_ts' must be ns since 1970, before 2116",
+        ),
         ((BOTH | TRADE | BUY, -(START // 10**6) - 1, 1.0, 1.0), "field 'local_ts' must be ns since 1970"),
     ],
 )

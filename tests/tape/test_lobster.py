@@ -113,11 +113,13 @@ def test_what_the_pair_lacks_is_named(pair, tmp_path):
     pair[1].write_bytes(pair[1].read_bytes()[:120])
     with pytest.raises(TapeError, match="must have equally many lines"):
         read_tape(pair[0])
-    day = tmp_path / NAME.replace("06-21", "13-21").format("message")
-    pair[0].rename(day)
-    pair[1].rename(tmp_path / NAME.replace("06-21", "13-21").format("orderbook"))
-    with pytest.raises(TapeError, match="the date in its name is no date"):
-        read_tape(day)
+    for date, said in (("2012-13-21", "is no date"), ("2116-01-01", "must be from 1970 to 2115, got 2116-01-01")):
+        pair = [
+            one.rename(tmp_path / NAME.replace("2012-06-21", date).format(what))
+            for one, what in zip(pair, ("message", "orderbook"), strict=True)
+        ]
+        with pytest.raises(TapeError, match=f"the date in its name {said}"):
+            read_tape(pair[0])
 
 
 def test_time_that_goes_backwards_is_kept_and_counted(tmp_path):

@@ -8,14 +8,14 @@ from hftgym.tape import read_tape
 from scripts.benchmarks.long_tape import BYTES_PER_ROW, digest, play, play_limited, write_long_tape
 
 # What the interpreter, the compiled code and some pieces of a tape take, with a margin.
-ALLOWED = 600_000_000
+ALLOWED = 500_000_000
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts all private memory against RLIMIT_DATA")
 def test_a_tape_five_times_larger_than_the_memory_allowed_backtests_to_the_same_result(tmp_path):
     path, small = tmp_path / "long.parquet", tmp_path / "short.parquet"
-    rows = 62_000_000
+    rows = 52_000_000
     assert rows * BYTES_PER_ROW > 5 * ALLOWED
     write_long_tape(small, 1_000_000)
     play(read_tape(small))  # compiles the kernel: that takes more memory than the backtest

@@ -109,6 +109,15 @@ def test_times_may_be_written_in_many_ways(write, times, ns):
     assert read_tape(write(columns), symbol="X").quotes.exchange_ns.tolist() == [ns]
 
 
+@pytest.mark.parametrize(
+    "time", ["9999-01-01T00:00:00", "9999999999.5", "4999999999.5", "0001-01-01T00:00:00", "99999999999999999999"]
+)
+def test_texts_of_times_that_are_out_of_range_are_bad_rows(write, time):
+    report = read_tape(write({**QUOTES, "time": [*map(str, QUOTES["time"][:3]), time]}), symbol="X").report
+    assert (report.quotes, report.bad_lines.count) == (3, 1)
+    assert "field 'time' must be a time since 1970" in report.bad_lines.first[0][1]
+
+
 def test_a_column_of_symbols_needs_a_choice_and_takes_it(write):
     path = write({**QUOTES, "symbol": ["A", "B", "A", "A"]})
     with pytest.raises(TapeError, match=r"holds 2 symbols: A \(3 quotes, 0 trades\), B \(1 quotes, 0 trades\)"):
@@ -125,6 +134,7 @@ def test_a_column_of_symbols_needs_a_choice_and_takes_it(write):
         ("bid", -1.0, "field 'bid' must be finite and above 0, got -1.0"),
         ("ask_size", 0.0, "field 'ask_size' must be finite and above 0, got 0.0"),
         ("ask", float("inf"), "field 'ask' must be finite and above 0, got inf"),
+        ("time", 2**62 + 5, "field 'time' must be a time since 1970"),
         ("time", 17, "field 'time' must be a time since 1970"),
     ],
 )

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hftgym.tape import Steps
+from hftgym.tape.order import received_ns
 from tests.reference.tapes import START_NS, joined, quotes_of, same, tape_of, tapes, trades_of, walk
 
 
@@ -26,6 +27,29 @@ def test_pieces_are_views():
     for quotes, trades in tape.chunks(700):
         assert np.shares_memory(quotes.bid, tape.quotes.bid)
         assert np.shares_memory(trades.price, tape.trades.price)
+
+
+def test_the_parts_of_a_cut_tape_are_the_tape():
+    tape = walk()
+    for share in (0.1, 0.5, 0.9):
+        before, after = tape.split(share)
+        first, last = tape.quoted_ns
+        moment = first + round(share * (last - first))
+        quotes, trades = joined([(part.quotes, part.trades) for part in (before, after)])
+        assert same(quotes, tape.quotes)
+        assert same(trades, tape.trades)
+        for earlier, later in ((before.quotes, after.quotes), (before.trades, after.trades)):
+            assert received_ns(earlier).max() < moment <= received_ns(later, since_ns=received_ns(earlier)[-1]).min()
+        assert before.steps == after.steps == tape.steps
+    assert np.shares_memory(after.quotes.bid, tape.quotes.bid)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, float("nan")])
+def test_a_cut_lies_within_the_tape(share):
+    with pytest.raises(ValueError, match="share must be above 0 and below 1"):
+        walk().split(share)
+    with pytest.raises(ValueError, match=r"share must leave quotes on both sides, got 0\.5 with 1 quotes"):
+        tape_of(quotes_of([1]), trades_of([])).split(0.5)
 
 
 @pytest.mark.parametrize("rows", [0, -1, 1.5, True, None])
