@@ -187,7 +187,8 @@ class VenueBroker:
             due_s = max((due_ns - now_ns) / 1e9, 0.001) if due_ns is not None else None
             waits = [seconds for seconds in (due_s, place_s or None) if seconds is not None]
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(waits, default=None))
+                async with asyncio.timeout(min(waits, default=None)):  # wait_for of Python 3.11 can lose a cancel
+                    await self._wake.wait()
 
     def _next(self, now_ns: int, *, may_place: bool) -> Action | None:
         try:
@@ -272,7 +273,8 @@ class VenueBroker:
 
     async def _limited(self, request: Awaitable[_Answer]) -> _Answer:
         try:
-            return await asyncio.wait_for(request, self._request_s)
+            async with asyncio.timeout(self._request_s):
+                return await request
         except VenueError:
             raise
         except TimeoutError:
