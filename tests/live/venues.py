@@ -39,7 +39,24 @@ async def ccxt_world(exchange):
         yield venue, server.drop, lambda: bool(server.sockets)
 
 
-WORLDS = {"ccxt": ccxt_world}
+@asynccontextmanager
+async def alpaca_world(exchange):
+    from hftgym.live.brokers.alpaca import AlpacaVenue
+    from tests.servers.alpaca import KEY, SECRET, alpaca_server
+
+    class Unhurried(AlpacaVenue):
+        requests_per_s, burst = 200.0, 20  # the limit has a test of its own
+
+    async with alpaca_server(exchange) as server:
+
+        def venue():
+            stream = f"{server.url.replace('http', 'ws')}/stream"
+            return Unhurried("BTC/USD", keys=Keys(KEY, SECRET), url=server.url, stream_url=stream)
+
+        yield venue, server.drop, lambda: bool(server.sockets)
+
+
+WORLDS = {"ccxt": ccxt_world, "alpaca": alpaca_world}
 
 
 class Bench:
@@ -89,9 +106,8 @@ class Bench:
     def known(self):
         """Whether the broker's table shows the orders that the venue has."""
         mine = self.broker._desk.table.live()
-        return sorted(order.venue_id for order in mine if order.state == "open") == sorted(
-            str(order.number) for order in self.exchange.open()
-        )
+        here = sorted(order.ticket.order_id for order in mine if order.state == "open")
+        return here == sorted(order.client_id for order in self.exchange.open())
 
     def quiet(self):
         return self.broker.in_flight() == (0.0, 0.0)
