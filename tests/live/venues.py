@@ -56,7 +56,16 @@ async def alpaca_world(exchange):
         yield venue, server.drop, lambda: bool(server.sockets)
 
 
-WORLDS = {"ccxt": ccxt_world, "alpaca": alpaca_world}
+@asynccontextmanager
+async def ib_world(exchange):
+    from hftgym.live.brokers.ib import IbVenue
+    from tests.servers.ib_stub import CONTRACT, IbStub
+
+    stub = IbStub(exchange)
+    yield lambda: IbVenue(CONTRACT, ib=stub), stub.drop, stub.isConnected
+
+
+WORLDS = {"ccxt": ccxt_world, "alpaca": alpaca_world, "ib": ib_world}
 
 
 class Bench:

@@ -57,9 +57,7 @@ class AlpacaServer:
             ("DELETE", "/orders/{id}"): ("cancel", self.cancel),
             ("GET", "/orders:by_client_order_id"): ("look", self.look),
         }
-        served = [
-            web.route(method, f"/v2{path}", self.checked(*what)) for (method, path), what in rest.items()
-        ]
+        served = [web.route(method, f"/v2{path}", self.checked(*what)) for (method, path), what in rest.items()]
         return [*served, web.get("/stream", self.stream)]
 
     def checked(self, kind, answer):

@@ -74,9 +74,7 @@ class BinanceServer:
         maker, taking = asked["type"] == "LIMIT_MAKER", asked.get("timeInForce") == "IOC"
         side, price, size = 1 if asked["side"] == "BUY" else -1, float(asked["price"]), float(asked["quantity"])
         try:
-            order = self.exchange.place(
-                asked["newClientOrderId"], side, price, size, post_only=maker, taking=taking
-            )
+            order = self.exchange.place(asked["newClientOrderId"], side, price, size, post_only=maker, taking=taking)
         except Refused as reason:
             texts = {"duplicate": "Duplicate order sent.", "would take": "Order would immediately match and take."}
             return error(-2010, texts[str(reason)])

@@ -216,16 +216,12 @@ class AlpacaVenue:
         if hasattr(self._stream, "on_connection"):
             await self._stream.close()
 
-    def _execution(
-        self, venue_id: str, order_id: str, side: str, fill: dict[str, Any], *, filled: str
-    ) -> Execution:
+    def _execution(self, venue_id: str, order_id: str, side: str, fill: dict[str, Any], *, filled: str) -> Execution:
         price, size = float(fill["price"]), float(fill["qty"])
         # Stream and activities number fills differently; what was filled so far is the same in both.
         name = f"{venue_id}@{float(filled):.9f}"
         # Activities also say "sell_short".
-        return Execution(
-            name, order_id, venue_id, 1 if side == "buy" else -1, price, size, price * size * self._fee
-        )
+        return Execution(name, order_id, venue_id, 1 if side == "buy" else -1, price, size, price * size * self._fee)
 
     async def _asked(self, function: Callable[..., _Answer], *arguments: Any) -> Any:
         try:
@@ -241,9 +237,7 @@ class AlpacaVenue:
             return BusyError(text, retry_s=_REST_S)
         if status == 404:
             return UnknownOrderError(text)
-        if status >= 500 or "client_order_id must be unique" in text:  # it may be there
-            return LostError(text)
-        return RejectedError(text)
+        return LostError(text) if status >= 500 else RejectedError(text)
 
 
 def _plain(symbol: str) -> str:

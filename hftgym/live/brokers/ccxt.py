@@ -30,7 +30,12 @@ except ImportError as error:
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 _AGAIN_S = 1.0  # after the messages have broken
-_STATES: dict[str, VenueState] = {"open": "open", "canceled": "cancelled", "expired": "cancelled", "rejected": "rejected"}
+_STATES: dict[str, VenueState] = {
+    "open": "open",
+    "canceled": "cancelled",
+    "expired": "cancelled",
+    "rejected": "rejected",
+}
 # What the exchange has understood and refused. Other errors leave open what became of the order.
 _REFUSED = (
     errors.InvalidOrder,
@@ -77,9 +82,7 @@ class CcxtVenue:
         burst: Requests at once.
     """
 
-    def __init__(
-        self, exchange: Any, symbol: str, *, keys: Keys, requests_per_s: float = 5.0, burst: int = 10
-    ) -> None:
+    def __init__(self, exchange: Any, symbol: str, *, keys: Keys, requests_per_s: float = 5.0, burst: int = 10) -> None:
         self.name, self.symbol = str(exchange.id), symbol
         self.requests_per_s, self.burst = requests_per_s, burst
         self.market: Market
@@ -256,9 +259,7 @@ class CcxtVenue:
             return BusyError(text)
         if isinstance(error, errors.OrderNotFound):
             return UnknownOrderError(text)
-        if isinstance(error, errors.DuplicateOrderId) or not isinstance(error, _REFUSED):
-            return LostError(text)
-        return RejectedError(text)
+        return RejectedError(text) if isinstance(error, _REFUSED) else LostError(text)
 
 
 def _known(order: dict[str, Any]) -> dict[str, Any]:
