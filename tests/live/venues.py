@@ -28,15 +28,15 @@ async def ccxt_world(exchange):
 
     async with binance_server(exchange) as server:
 
-        def venue():
+        def venue(key):
             options = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
-            settings = {"apiKey": KEY, "secret": SECRET, "newUpdates": True, "options": options}
+            settings = {"apiKey": key or KEY, "secret": SECRET, "newUpdates": True, "options": options}
             client = ccxt.pro.binance({**settings, "enableRateLimit": False})
             rest, stream = f"{server.url}/api/v3", f"{server.url.replace('http', 'ws')}/ws-api/v3"
             client.urls["api"] = local(client.urls["api"], rest) | {"ws": local(client.urls["api"]["ws"], stream)}
-            return CcxtVenue(client, "BTC/USDT", keys=Keys(KEY, SECRET), requests_per_s=200, burst=20)
+            return CcxtVenue(client, "BTC/USDT", keys=Keys(key or KEY, SECRET), requests_per_s=200, burst=20)
 
-        yield venue, server.drop, lambda: bool(server.sockets)
+        yield venue, server.sockets.drop, lambda: bool(server.sockets)
 
 
 @asynccontextmanager
@@ -49,11 +49,11 @@ async def alpaca_world(exchange):
 
     async with alpaca_server(exchange) as server:
 
-        def venue():
+        def venue(key):
             stream = f"{server.url.replace('http', 'ws')}/stream"
-            return Unhurried("BTC/USD", keys=Keys(KEY, SECRET), url=server.url, stream_url=stream)
+            return Unhurried("BTC/USD", keys=Keys(key or KEY, SECRET), url=server.url, stream_url=stream)
 
-        yield venue, server.drop, lambda: bool(server.sockets)
+        yield venue, server.sockets.drop, lambda: bool(server.sockets)
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def ib_world(exchange):
     from tests.servers.ib_stub import CONTRACT, IbStub
 
     stub = IbStub(exchange)
-    yield lambda: IbVenue(CONTRACT, ib=stub), stub.drop, stub.isConnected
+    yield lambda _: IbVenue(CONTRACT, ib=stub), stub.drop, stub.isConnected
 
 
 WORLDS = {"ccxt": ccxt_world, "alpaca": alpaca_world, "ib": ib_world}
@@ -75,9 +75,9 @@ class Bench:
         self.exchange, self.venue, self.drop, self._connected = exchange, venue, drop, connected
         self.fills, self.broker = [], None
 
-    async def start(self, *, session="tests", number=0, **options):
+    async def start(self, *, session="tests", number=0, keys=None, **options):
         options = {"patience": PATIENCE, "request_s": 2.0, **options}
-        self.broker = VenueBroker(self.venue(), ids=OrderIds(session, number), **options)
+        self.broker = VenueBroker(self.venue(keys), ids=OrderIds(session, number), **options)
         holdings = await self.broker.start()
         await self.until(self._connected)
         self.broker.on_event(Quote(0, 0, self.exchange.bid, 1.0, self.exchange.ask, 1.0))

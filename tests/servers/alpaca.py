@@ -3,7 +3,6 @@
 https://docs.alpaca.markets/reference (orders, assets, positions, activities) and .../docs/websocket-streaming.
 """
 
-import asyncio
 import json
 import uuid
 from contextlib import asynccontextmanager
@@ -11,7 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import WSMsgType, web
 
 from tests.servers.ccxt_exchange import serving
-from tests.servers.exchange import Refused
+from tests.servers.exchange import RefusedError, Sockets
 
 KEY, SECRET = "PKTHEKEYOFTHETESTS", "the-secret-of-the-tests"
 EVENTS = {"open": "new", "filled": "fill", "cancelled": "canceled"}
@@ -43,7 +42,7 @@ def error(status, code, text):
 
 class AlpacaServer:
     def __init__(self, exchange):
-        self.exchange, self.sockets, self.url = exchange, set(), ""
+        self.exchange, self.sockets, self.url = exchange, Sockets(), ""
         exchange.listen(self.push)
 
     def routes(self):
@@ -112,7 +111,7 @@ class AlpacaServer:
                 asked["client_order_id"], side, float(asked["limit_price"]), float(asked["qty"]),
                 post_only=False, taking=taking,
             )  # fmt: skip
-        except Refused:
+        except RefusedError:
             return error(422, 40010001, "client_order_id must be unique")
         return web.json_response(shown(order, order.status, order.filled))
 
@@ -141,8 +140,7 @@ class AlpacaServer:
             event = "fill" if done >= order.size else "partial_fill"
             data |= {"event": event, "execution_id": str(uuid.UUID(int=number)), "price": str(price), "qty": str(size)}
             data["order"] = shown(order, "filled" if event == "fill" else status, done)
-        for socket in self.sockets:
-            asyncio.ensure_future(socket.send_str(json.dumps({"stream": "trade_updates", "data": data})))
+        self.sockets.send(json.dumps({"stream": "trade_updates", "data": data}))
 
     async def stream(self, request):
         socket = web.WebSocketResponse()
@@ -158,12 +156,6 @@ class AlpacaServer:
                 self.sockets.add(socket)
         self.sockets.discard(socket)
         return socket
-
-    async def drop(self):
-        """End the connection of the stream."""
-        for socket in tuple(self.sockets):
-            self.sockets.discard(socket)
-            await socket.close()
 
 
 @asynccontextmanager

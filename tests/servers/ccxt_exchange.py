@@ -3,7 +3,6 @@
 https://github.com/binance/binance-spot-api-docs: rest-api.md, web-socket-api.md, user-data-stream.md.
 """
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -12,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import WSMsgType, web
 
-from tests.servers.exchange import Refused
+from tests.servers.exchange import RefusedError, Sockets
 
 KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"
 STATUS = {"open": "NEW", "filled": "FILLED", "cancelled": "CANCELED"}
@@ -46,7 +45,7 @@ def error(code, text, *, status=400):
 
 class BinanceServer:
     def __init__(self, exchange):
-        self.exchange, self.sockets, self.url = exchange, set(), ""
+        self.exchange, self.sockets, self.url = exchange, Sockets(), ""
         exchange.listen(self.push)
 
     async def rest(self, request):
@@ -75,7 +74,7 @@ class BinanceServer:
         side, price, size = 1 if asked["side"] == "BUY" else -1, float(asked["price"]), float(asked["quantity"])
         try:
             order = self.exchange.place(asked["newClientOrderId"], side, price, size, post_only=maker, taking=taking)
-        except Refused as reason:
+        except RefusedError as reason:
             texts = {"duplicate": "Duplicate order sent.", "would take": "Order would immediately match and take."}
             return error(-2010, texts[str(reason)])
         return web.json_response(self.order(order))
@@ -139,8 +138,7 @@ class BinanceServer:
             "m": True, "M": False, "O": now, "Z": f"{done * order.price:.8f}", "Y": f"{size * price:.8f}",
             "Q": "0.00000000",
         }  # fmt: skip
-        for socket in self.sockets:
-            asyncio.ensure_future(socket.send_str(json.dumps({"subscriptionId": 0, "event": event})))
+        self.sockets.send(json.dumps({"subscriptionId": 0, "event": event}))
 
     async def stream(self, request):
         socket = web.WebSocketResponse()
@@ -148,17 +146,14 @@ class BinanceServer:
         async for message in socket:
             asked = json.loads(message.data) if message.type == WSMsgType.TEXT else {}
             if asked.get("method") == "userDataStream.subscribe.signature":
-                assert asked["params"]["apiKey"] == KEY
+                if asked["params"]["apiKey"] != KEY:
+                    refused = {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
+                    await socket.send_json({"id": asked["id"], "status": 401, "error": refused})
+                    continue
                 await socket.send_json({"id": asked["id"], "status": 200, "result": {"subscriptionId": 0}})
                 self.sockets.add(socket)
         self.sockets.discard(socket)
         return socket
-
-    async def drop(self):
-        """End the connection of the user data."""
-        for socket in tuple(self.sockets):
-            self.sockets.discard(socket)
-            await socket.close()
 
 
 @asynccontextmanager

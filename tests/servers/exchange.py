@@ -1,11 +1,12 @@
 """An exchange's account and orders, without a protocol: the servers of the brokers' tests speak for it."""
 
+import asyncio
 import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The exchange does not take the order."""
 
 
@@ -65,10 +66,10 @@ class Exchange:
 
     def place(self, client_id, side, price, size, *, post_only=True, taking=False):
         if any(order.client_id == client_id for order in self.orders):
-            raise Refused("duplicate")
+            raise RefusedError("duplicate")
         crosses = price >= self.ask if side > 0 else price <= self.bid
         if crosses and post_only:
-            raise Refused("would take")
+            raise RefusedError("would take")
         order = Order(next(self._numbers), client_id, side, price, size)
         self.orders.append(order)
         self.push(order)
@@ -104,3 +105,23 @@ class Exchange:
 
     def open(self, side=None):
         return [order for order in self.orders if order.status == "open" and side in (None, order.side)]
+
+
+class Sockets(set):
+    """The connections of a stream; what is sent goes to all of them, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self._tasks = set()
+
+    def send(self, text):
+        for socket in self:
+            task = asyncio.ensure_future(socket.send_str(text))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def drop(self):
+        """End every connection."""
+        for socket in tuple(self):
+            self.discard(socket)
+            await socket.close()

@@ -19,7 +19,7 @@ from ib_async import (
     TradeLogEntry,
 )
 
-from tests.servers.exchange import Refused
+from tests.servers.exchange import RefusedError
 
 CONTRACT = Contract(secType="CRYPTO", conId=479624278, symbol="BTC", exchange="PAXOS", currency="USD")
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -74,7 +74,7 @@ class IbStub:
                     order.orderRef, side, order.lmtPrice, order.totalQuantity,
                     post_only=False, taking=order.tif == "IOC",
                 )  # fmt: skip
-            except Refused as reason:
+            except RefusedError as reason:
                 raise AssertionError(reason) from None
             self.mute = False
 
@@ -131,7 +131,7 @@ class IbStub:
             known.orderStatus.permId = known.order.permId = order.number
         return [self.trades[order.client_id] for order in self.exchange.open()]
 
-    async def reqCompletedOrdersAsync(self, apiOnly):  # noqa: N802, N803
+    async def reqCompletedOrdersAsync(self, apiOnly):  # noqa: N802
         await asyncio.sleep(0)
         ends = {"filled": OrderStatus.Filled, "cancelled": OrderStatus.Cancelled}
         return [self._trade(order, ends[order.status]) for order in self.exchange.orders if order.status in ends]

@@ -5,6 +5,7 @@ market has come to while it was on its way may take.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -46,6 +47,9 @@ _ENDED: dict[str, VenueState] = {
     "replaced": "cancelled",
     "rejected": "rejected",
 }
+_SOCKET = {"ping_interval": 10, "ping_timeout": 180, "max_queue": 1024}  # alpaca-py's own
+_QUIET = logging.getLogger(f"{__name__}.stream")
+_QUIET.setLevel(logging.INFO)  # at DEBUG websockets logs what is sent, the keys among it
 _STOCK_STEP, _STOCK_LOT = 0.01, 1.0  # limit orders for stocks are in whole shares
 
 
@@ -101,7 +105,14 @@ class AlpacaVenue:
         self.symbol, self.market = symbol, Market(price_step=_STOCK_STEP, lot=_STOCK_LOT)
         self._keys, self._fee = keys, fee_bps / 1e4
         self._client = _Client(keys.key, keys.secret, paper=paper, raw_data=True, url_override=url)
-        self._stream = _Stream(keys.key, keys.secret, paper=paper, raw_data=True, url_override=stream_url)
+        self._stream = _Stream(
+            keys.key,
+            keys.secret,
+            paper=paper,
+            raw_data=True,
+            url_override=stream_url or "",
+            websocket_params={**_SOCKET, "logger": _QUIET},
+        )
         self._listener: Listener
         self._task: asyncio.Task[None] | None = None
 

@@ -86,6 +86,7 @@ class CcxtVenue:
         self.name, self.symbol = str(exchange.id), symbol
         self.requests_per_s, self.burst = requests_per_s, burst
         self.market: Market
+        exchange.logger.setLevel(logging.INFO)  # at DEBUG ccxt logs the headers of requests, which hold the key
         self._exchange, self._keys = exchange, keys
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: Listener

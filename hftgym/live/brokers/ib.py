@@ -45,8 +45,8 @@ _STATES: dict[str, VenueState] = {
 class IbVenue:
     """One market of an account; see `hftgym.live.brokers.venue.Venue`.
 
-    Orders carry their client id as `orderRef`, which Interactive Brokers does not compare: it is the journal's next number
-    that keeps a name from being used twice. Only the API client that has sent an order can cancel it: keep
+    Orders carry their client id as `orderRef`, which Interactive Brokers does not compare: it is the journal's next
+    number that keeps a name from being used twice. Only the API client that has sent an order can cancel it: keep
     `client_id` the same over restarts.
 
     Args:
@@ -251,7 +251,9 @@ def _report(trade: Trade) -> Report:
     filled, side = max(float(status.filled), completed), 1 if order.action == "BUY" else -1
     number = str(status.permId or order.permId or "")
     size = float(order.totalQuantity) or completed
-    return Report(order.orderRef, number, _STATES.get(status.status, "open"), filled, side, order.lmtPrice, size)
+    return Report(
+        order.orderRef, number, _STATES.get(status.status, "open"), filled, side, float(order.lmtPrice or 0.0), size
+    )
 
 
 def _execution(fill: Any) -> Execution:
