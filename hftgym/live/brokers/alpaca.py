@@ -7,12 +7,12 @@ market has come to while it was on its way may take.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from hftgym.live.brokers.keys import Keys
+from hftgym.live.brokers.tasks import end
 from hftgym.live.brokers.venue import (
     BusyError,
     Execution,
@@ -221,9 +221,7 @@ class AlpacaVenue:
     async def close(self) -> None:
         """Disconnect."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end([self._task])
         if hasattr(self._stream, "on_connection"):
             await self._stream.close()
 

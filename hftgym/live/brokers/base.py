@@ -11,6 +11,7 @@ from hftgym.live.broker import Fill, Holdings, OpenOrder, Wanted
 from hftgym.live.brokers.desk import Action, Desk, DeskCounters, Patience
 from hftgym.live.brokers.ids import OrderIds, is_own
 from hftgym.live.brokers.orders import Order
+from hftgym.live.brokers.tasks import end
 from hftgym.live.brokers.throttle import TokenBucket
 from hftgym.live.brokers.venue import (
     BusyError,
@@ -145,9 +146,7 @@ class VenueBroker:
     async def close(self) -> None:
         """Disconnect; orders are not touched."""
         tasks = [*self._tasks, *([self._worker] if self._worker else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         await self.venue.close()
 
     def on_report(self, report: Report) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from hftgym.live.brokers.keys import Keys, find_keys
+from hftgym.live.brokers.tasks import end
 from hftgym.live.brokers.venue import (
     BusyError,
     Execution,
@@ -210,9 +211,7 @@ class CcxtVenue:
 
     async def close(self) -> None:
         """Disconnect."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         with suppress(Exception):  # ccxt raises what its half-closed connections raise; there is nothing left to lose
             await self._exchange.close()
 

@@ -7,9 +7,9 @@ not sent, but one that the market has come to while it was on its way may take.
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
+from hftgym.live.brokers.tasks import end
 from hftgym.live.brokers.venue import (
     BusyError,
     Execution,
@@ -237,10 +237,7 @@ class IbVenue:
             self._ib.orderStatusEvent -= self._hear_status
             self._ib.commissionReportEvent -= self._hear_fill
             self._ib.disconnectedEvent -= self._hear_end
-        for task in tuple(self._tasks):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await end(self._tasks)
         self._ib.disconnect()
 
 
