@@ -122,7 +122,7 @@ class DeskMachine(RuleBasedStateMachine):
 
 
 def test_quick():
-    run(examples=30, steps=40)
+    run(examples=100, steps=60)
 
 
 @pytest.mark.slow
