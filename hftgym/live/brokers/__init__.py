@@ -1,0 +1,1 @@
+"""Real orders: a common core (`base`, `desk`, `orders`) and one thin adapter per library (`ccxt`, `alpaca`, `ib`)."""

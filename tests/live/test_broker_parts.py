@@ -1,0 +1,161 @@
+"""The small parts of the brokers: names, steps, rate limit, keys, and the question before real orders."""
+
+import logging
+import pickle
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hftgym.live.brokers.confirm import confirm
+from hftgym.live.brokers.ids import OrderIds, is_own
+from hftgym.live.brokers.keys import Keys, find_keys
+from hftgym.live.brokers.throttle import TokenBucket
+from hftgym.live.brokers.venue import Market
+
+MINUTE_NS = 60_000_000_000
+
+
+def test_names_go_on_after_a_restart():
+    ids = OrderIds("a1")
+    first = [ids.take() for _ in range(3)]
+    again = OrderIds("a1", ids.next_number)
+    assert [*first, again.take()] == [f"hfta1n000000000{n}" for n in range(4)]
+    assert all(is_own(name) and len(name) <= 32 and name.isalnum() for name in first)
+    assert not any(is_own(name) for name in ("", None, "by-hand", "hft", "hftXn0000000000"))
+
+
+@pytest.mark.parametrize(("session", "number"), [("", 0), ("UPPER", 0), ("a-b", 0), ("a" * 17, 0), ("a", -1)])
+def test_names_that_a_venue_would_refuse(session, number):
+    with pytest.raises(ValueError, match=r"session must|next_number must"):
+        OrderIds(session, number)
+
+
+@given(st.integers(1, 10**7), st.sampled_from([0.01, 0.1, 0.5, 1e-8, 5.0, 0.00025]), st.floats(0, 0.999))
+def test_prices_are_rounded_away_from_the_other_side(steps, step, part):
+    market = Market(price_step=step, lot=1.0)
+    on = market.price(steps * step, side=1)
+    assert on == market.price(on, side=1) == market.price(on, side=-1)
+    between = on + part * step
+    assert market.price(between, side=1) <= between + step * 2e-6
+    assert market.price(between, side=-1) >= between - step * 2e-6
+    assert len(repr(on)) <= 18, "the double nearest to a short decimal"
+
+
+def test_sizes_are_whole_lots_and_worth_sending():
+    market = Market(price_step=0.01, lot=0.001, min_size=0.002, min_notional=10.0)
+    assert market.size(0.1 + 0.2, price=100) == 0.3
+    assert market.size(0.3009, price=100) == 0.3
+    assert market.size(0.0019, price=1e6) == market.size(0.099, price=100) == 0.0
+
+
+def test_no_minute_sees_more_requests_than_alpaca_allows():
+    bucket, now_ns, sent = TokenBucket(190 / 60, burst=10, now_ns=0), 0, []
+    while now_ns < 5 * MINUTE_NS:
+        wait_s = bucket.delay_s(now_ns)
+        if wait_s > 0:
+            now_ns += int(wait_s * 1e9) + 1
+        else:
+            bucket.take()
+            sent.append(now_ns)
+    busiest = max(sum(start <= at < start + MINUTE_NS for at in sent) for start in sent)
+    assert 195 <= busiest <= 200
+
+
+def test_orders_leave_room_for_cancels_and_a_rest_stops_everything():
+    bucket = TokenBucket(1.0, burst=3, now_ns=0)
+    bucket.take()
+    assert bucket.delay_s(0) == 0
+    assert bucket.delay_s(0, spare=2) == 1.0
+    bucket.block(5.0, now_ns=0)
+    assert bucket.delay_s(0) == 5.0
+
+
+def test_keys_come_from_the_environment_and_are_never_shown(monkeypatch):
+    monkeypatch.setenv("HFTGYM_BINANCE_KEY", "public-part")
+    monkeypatch.setenv("HFTGYM_BINANCE_SECRET", "private-part")
+    keys = find_keys("binance")
+    assert keys == Keys("public-part", "private-part")
+    shown = [repr(keys), str(keys), f"{keys}", keys.hidden("error: public-part private-part GET /x?signature=ab12 end")]
+    assert not any(word in text for text in shown for word in ("public-part", "private-part", "ab12"))
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(keys)
+
+
+def test_missing_keys_say_where_they_belong(monkeypatch):
+    monkeypatch.delenv("HFTGYM_NOWHERE_KEY", raising=False)
+    with pytest.raises(LookupError, match="HFTGYM_NOWHERE_KEY and HFTGYM_NOWHERE_SECRET"):
+        find_keys("nowhere")
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_inventory: float = 3.0
+    max_loss: float = 25.0
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"), [("BTC/USDT", True), (" BTC/USDT\n", True), ("btc/usdt", False), ("y", False), ("", False)]
+)
+def test_real_orders_need_the_symbol_typed(typed, answer):
+    shown = []
+    assert confirm("binance", "BTC/USDT", Limits(), ask=lambda text: shown.append(text) or typed) is answer
+    assert all(word in shown[0] for word in ("REAL ORDERS", "binance", "max_inventory", "3.0", "max_loss", "25.0"))
+
+
+def test_nobody_there_is_a_no():
+    def gone(text):
+        raise EOFError
+
+    assert confirm("binance", "BTC/USDT", Limits(), ask=gone) is False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ccxt", "alpaca"])
+@pytest.mark.filterwarnings("ignore:websockets.legacy is deprecated:DeprecationWarning")
+def test_keys_are_in_no_log_no_repr_and_no_error(kind, caplog):
+    import asyncio
+    import traceback
+
+    from hftgym.live.brokers.venue import RejectedError, VenueError
+    from tests.live.venues import bench
+    from tests.servers import alpaca, ccxt_exchange
+
+    module = {"ccxt": ccxt_exchange, "alpaca": alpaca}[kind]
+    texts = []
+
+    async def play():
+        async with bench(kind) as b:
+            await b.start()
+            b.exchange.upset("place", "refuse", "mute", "busy")
+            b.exchange.upset("cancel", "deaf", "busy")
+            for price in (99.1, 99.2, 99.3):
+                b.quote(price, 0.0, 1.0, 0.0)
+                await asyncio.sleep(0.3)
+            await b.drop()
+            await b.broker.cancel_all()
+            for how in ("refuse", "busy", "deaf"):
+                b.exchange.upset("look", how)
+                try:
+                    await b.broker.venue.look("hftn0000000000", "", 0)
+                except VenueError as error:
+                    texts.extend(traceback.format_exception(error))
+            texts.append(repr(b.broker) + repr(b.broker.venue))
+            await b.broker.close()
+            right, module.KEY = module.KEY, "another"  # the server takes these keys no longer
+            try:
+                with pytest.raises(RejectedError) as caught:
+                    await b.start(keys=right)
+            finally:
+                module.KEY = right
+            texts.extend(traceback.format_exception(caught.value))
+
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(play())
+    own = [record.getMessage() for record in caplog.records if not record.name.startswith("aiohttp.access")]
+    assert len(own) > 5
+    assert texts
+    for text in own + texts:
+        assert module.KEY not in text.replace(f'KEY = "{module.KEY}"', "")
+        assert module.SECRET not in text
