@@ -47,7 +47,7 @@ class Page:
         self.fills = ColumnDataSource({name: [] for name in ("time", "price", "marker", "color")}, name="fills")
         self.time = Range1d(0, history.window_ms)
         self.tiles, self.latency, self.feed = (Div(name=name, sizing_mode="stretch_width") for name in _TEXTS)
-        self.state = Div(name="state", width=330)
+        self.state = Div(name="state", styles={"white-space": "nowrap", "margin-right": "20px"})
         self.button = Button(label="STOP: cancel every order", button_type="danger", name="stop", width=220, height=40)
         self.button.on_click(self._pressed)
         panes.lay_out(self, document, title=title, limit=limit, theme=theme)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from hftgym.live.dashboard_page import Page
 
 _FONT = "system-ui, 'DejaVu Sans', sans-serif"
-_SIDE = 330  # pixels: the tables
+SIDE = 330
+"""Width of the tables, pixels."""
 _PLAIN = "0,0.[000000]"
 
 
@@ -28,7 +29,7 @@ def lay_out(page: "Page", document: Document, *, title: str, limit: float, theme
     curves = column(
         _price(page, theme), _inventory(page, limit, theme), _equity(page, theme), sizing_mode="stretch_both"
     )
-    side = column(_parts(page, theme), page.latency, page.feed, width=_SIDE)
+    side = column(_parts(page, theme), page.latency, page.feed, width=SIDE)
     body = row(curves, side, sizing_mode="stretch_both", spacing=14)
     document.add_root(
         column(top, page.tiles, body, sizing_mode="stretch_both", spacing=6, styles={"padding": "12px 16px"})
@@ -79,8 +80,10 @@ def _equity(page: "Page", theme: Theme) -> Any:
 
 def _parts(page: "Page", theme: Theme) -> Any:
     pane = _pane(page, theme, title="PnL since the start, by part", name="parts", weight=1)
-    pane.update(sizing_mode="fixed", width=_SIDE, height=230)
+    pane.update(sizing_mode="fixed", width=SIDE, height=240, height_policy="fixed", min_border_left=56)
+    pane.styles = {"flex": "0 0 240px"}
     pane.xaxis.visible = True
+    pane.xaxis.ticker.desired_num_ticks = 3
     curves = (
         ("spread_capture", theme.buy, "spread"),
         ("inventory_pnl", theme.price, "inventory"),

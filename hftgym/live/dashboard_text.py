@@ -7,6 +7,7 @@ from hftgym.theme import Theme
 
 _MINUS = "\N{MINUS SIGN}"
 _BAD = ("garbage", "gaps", "reconnects", "duplicates")  # shown in colour where they are not zero
+_WIDTH = 300  # pixels, of a table
 _ROOM = "padding:7px 12px;border-radius:6px"
 
 
@@ -62,7 +63,7 @@ def feed(frame: Frame, theme: Theme) -> str:
 
 def _tile(name: str, value: str, color: str, theme: Theme) -> str:
     return (
-        f"<div style='{_ROOM};background:{theme.panel};min-width:92px'>"
+        f"<div style='{_ROOM};background:{theme.panel};flex:1 1 92px'>"
         f"<div style='color:{theme.muted};font-size:11px'>{name}</div>"
         f"<div class='{name.replace(' ', '-')}' style='color:{color};font-size:17px;"
         f"font-variant-numeric:tabular-nums'>{value}</div></div>"
@@ -76,7 +77,8 @@ def _table(title: str, rows: list[tuple[str, str, str]], theme: Theme) -> str:
         for name, value, color in rows
     )
     return (
-        f"<div style='{_ROOM};background:{theme.panel}'><div style='color:{theme.muted};font-size:11px'>{title}</div>"
+        f"<div style='{_ROOM};background:{theme.panel};width:{_WIDTH}px'>"
+        f"<div style='color:{theme.muted};font-size:11px;padding-bottom:3px'>{title}</div>"
         f"<table style='width:100%;font-size:13px;border-collapse:collapse'>{cells}</table></div>"
     )
 
