@@ -5,6 +5,7 @@ interpreter's lock for milliseconds in the middle of decisions. The two talk thr
 one way, "stop" the other way. What the page cannot take in time is dropped, oldest first, and counted.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -14,11 +15,15 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from hftgym.live.events import FeedCounters
 from hftgym.live.frames import COUNTERS, LATENCIES, Lines, encoded
 from hftgym.live.latency import LatencyMonitor
+from hftgym.live.totals import Totals
+
+if TYPE_CHECKING:
+    from hftgym.live.session import Snapshot
 
 HOST = "127.0.0.1"
 """The only address: who reaches the page can stop the session, and nobody is asked for a password."""
@@ -71,6 +76,7 @@ class Dashboard:
         self._latency = latency or LatencyMonitor()
         self._settings = {"title": title, "inventory_limit": inventory_limit, "port": port, "window_s": window_s}
         self._outbox: deque[bytes] = deque(maxlen=_WAITING)
+        self._totals = Totals()
         self._rest = b""
         self._gone = False
         self._shown_latency: tuple[list[float], int] = [], 0
@@ -86,7 +92,13 @@ class Dashboard:
         with theirs:
             # A session of its own: Ctrl-C is for the trading process, which then has something left to tell the page.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hftgym.live.dashboard_server", str(theirs.fileno()), json.dumps(self._settings)],
+                [
+                    sys.executable,
+                    "-m",
+                    "hftgym.live.dashboard_server",
+                    str(theirs.fileno()),
+                    json.dumps(self._settings),
+                ],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 start_new_session=True,
@@ -104,23 +116,24 @@ class Dashboard:
         """End the server."""
         self.close()
 
-    def __call__(self, snapshot: Any) -> None:
+    def __call__(self, snapshot: "Snapshot") -> None:
         """Show a `Snapshot`; never blocks, never raises because of the page."""
         if self._gone:
             return
+        self._totals.add(snapshot)
         self.dropped += len(self._outbox) == _WAITING
         latency_us, decisions = self._latencies(snapshot.time_ns)
         counters = [getattr(self._counters, name) for name in COUNTERS]
-        self._outbox.append(encoded(snapshot, counters=counters, latency_us=latency_us, decisions=decisions))
+        self._outbox.append(
+            encoded(snapshot, self._totals, counters=counters, latency_us=latency_us, decisions=decisions)
+        )
         self._send()
 
     def close(self) -> None:
         """Tell the page that the session has ended, and end the server; harmless when repeated."""
         self._gone = True
-        try:
+        with contextlib.suppress(OSError):  # it has gone already
             self._socket.shutdown(socket.SHUT_WR)  # the page shows the end for a moment, then its process goes
-        except OSError:
-            pass  # it has gone already
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from bokeh.document import Document
 from bokeh.models import Button, ColumnDataSource, Div, Range1d
@@ -45,7 +46,7 @@ class Page:
         self._seen_at = time.monotonic()
         self.ticks = ColumnDataSource({name: [] for name in _COLUMNS}, name="ticks")
         self.fills = ColumnDataSource({name: [] for name in ("time", "price", "marker", "color")}, name="fills")
-        self.time = Range1d(0, history.window_ms)
+        self.time = Range1d(start=0, end=history.window_ms)
         self.tiles, self.latency, self.feed = (Div(name=name, sizing_mode="stretch_width") for name in _TEXTS)
         self.state = Div(name="state", styles={"white-space": "nowrap", "margin-right": "20px"})
         self.button = Button(label="STOP: cancel every order", button_type="danger", name="stop", width=220, height=40)
@@ -64,11 +65,13 @@ class Page:
         if not (force or silent_s > _SILENT_S or history.ended):
             return
         frame = history.newest
-        _set(self.state, text.state(frame, self._theme, silent_s=silent_s * (silent_s > _SILENT_S), ended=history.ended))
+        _set(
+            self.state, text.state(frame, self._theme, silent_s=silent_s * (silent_s > _SILENT_S), ended=history.ended)
+        )
         if frame is None or not force:
             return
         self._follow_curves(frame)
-        _set(self.tiles, text.tiles(frame, history.fill_count, self._theme))
+        _set(self.tiles, text.tiles(frame, self._theme))
         if now - self._tables_at >= _TABLES_EVERY_S:
             self._tables_at = now
             _set(self.latency, text.latency(frame, self._theme))
@@ -83,9 +86,9 @@ class Page:
             self.ticks.stream(columns(one for _, one in rows), rollover=self._history.rows.maxlen)
         end = frame.time_ns / 1e6
         self.time.update(start=end - self._history.window_ms, end=end + 0.01 * self._history.window_ms)
-        new = min(self._history.fill_count - self._fills_seen, len(self._history.fills))
+        new = min(self._history.fills_received - self._fills_seen, len(self._history.fills))
         if new:
-            self._fills_seen = self._history.fill_count
+            self._fills_seen = self._history.fills_received
             fills = list(self._history.fills)[-new:]
             self.fills.stream(
                 {
@@ -112,7 +115,7 @@ _COLUMNS = (
 )
 
 
-def columns(frames: Iterable[Frame]) -> dict[str, list[float]]:
+def columns(frames: Iterable[Frame]) -> dict[str, Any]:
     """Return the rows of the curves; what is not there is NaN, a gap."""
     rows = list(frames)
     named = {name: [number(getattr(row, name)) for row in rows] for name in _COLUMNS[1:-1]}

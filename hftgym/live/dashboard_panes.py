@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bokeh.core.templates import FILE
 from bokeh.document import Document
 from bokeh.layouts import column, row
-from bokeh.models import DataRange1d, Div, NumeralTickFormatter, Span
+from bokeh.models import BasicTicker, DataRange1d, DatetimeTicker, Div, NumeralTickFormatter, Span
 from bokeh.plotting import figure
 from bokeh.themes import Theme as BokehTheme
 from jinja2 import Template
@@ -83,7 +83,7 @@ def _parts(page: "Page", theme: Theme) -> Any:
     pane.update(sizing_mode="fixed", width=SIDE, height=240, height_policy="fixed", min_border_left=56)
     pane.styles = {"flex": "0 0 240px"}
     pane.xaxis.visible = True
-    pane.xaxis.ticker.desired_num_ticks = 3
+    pane.xaxis.ticker = DatetimeTicker(desired_num_ticks=3)
     curves = (
         ("spread_capture", theme.buy, "spread"),
         ("inventory_pnl", theme.price, "inventory"),
@@ -113,7 +113,7 @@ def _pane(page: "Page", theme: Theme, *, title: str, name: str, weight: float) -
         styles={"flex": f"{weight:g} 1 0"},
     )
     pane.yaxis.formatter = NumeralTickFormatter(format=_PLAIN)
-    pane.yaxis.ticker.desired_num_ticks = 5
+    pane.yaxis.ticker = BasicTicker(desired_num_ticks=5)
     pane.xaxis.visible = False
     return pane
 

@@ -4,6 +4,7 @@ It ends when its session does, however that ends: the socket between them closes
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -43,9 +44,7 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
             tell(session, error=f"port {settings['port']}: {error}")
 
 
-async def serve(
-    session: socket.socket, *, title: str, inventory_limit: float, port: int, window_s: float
-) -> None:
+async def serve(session: socket.socket, *, title: str, inventory_limit: float, port: int, window_s: float) -> None:
     """Serve one page per browser that asks, fed from the session's socket."""
     history = History(window_s=window_s)
 
@@ -82,10 +81,8 @@ async def _follow(session: socket.socket, history: History) -> None:
 
 def tell(session: socket.socket, **said: Any) -> None:
     """Send the session a line."""
-    try:
+    with contextlib.suppress(OSError):  # it has gone: there is nobody to tell
         session.sendall(json.dumps(said).encode() + b"\n")
-    except OSError:
-        pass  # it has gone: there is nobody to tell
 
 
 if __name__ == "__main__":

@@ -23,12 +23,14 @@ def state(frame: Frame | None, theme: Theme, *, silent_s: float, ended: bool) ->
         color = {"trading": theme.buy, "warming": theme.equity, "withdrawn": theme.equity}.get(frame.state, theme.sell)
         word, why = frame.state, frame.reason
     detail = f"<span style='color:{theme.muted};margin-left:8px'>{escape(why)}</span>"
-    return f"<span class='state' style='{_ROOM};background:{color};color:{theme.background}'><b>{word}</b></span>{detail}"
+    return (
+        f"<span class='state' style='{_ROOM};background:{color};color:{theme.background}'><b>{word}</b></span>{detail}"
+    )
 
 
-def tiles(frame: Frame, fills: int, theme: Theme) -> str:
+def tiles(frame: Frame, theme: Theme) -> str:
     """Return the row of figures at the top."""
-    pnl = frame.spread_capture + frame.inventory_pnl - frame.fees
+    pnl = frame.pnl
     shown = (
         ("mid", _money(frame.mid), theme.price),
         ("equity", _money(frame.equity), theme.equity),
@@ -37,7 +39,7 @@ def tiles(frame: Frame, fills: int, theme: Theme) -> str:
         ("inventory PnL", _signed(frame.inventory_pnl), theme.ink),
         ("fees", _signed(-frame.fees), theme.ink),
         ("inventory", f"{frame.inventory:+g}".replace("-", _MINUS), theme.ink),
-        ("fills", f"{fills:,}", theme.ink),
+        ("fills", f"{frame.fill_count:,}", theme.ink),
         ("tick", f"{frame.tick:,}", theme.ink),
     )
     return "<div style='display:flex;gap:8px;flex-wrap:wrap'>" + "".join(_tile(*one, theme) for one in shown) + "</div>"

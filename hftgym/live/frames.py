@@ -6,14 +6,18 @@ Importing this needs msgspec (`pip install "hftgym[live]"`), and neither the mar
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hftgym.live.broker import Fill
+from hftgym.live.totals import Totals
 
 try:
     import msgspec
 except ImportError as error:  # pragma: no cover (the tests need it themselves)
     raise ImportError('msgspec is not installed: pip install "hftgym[live]"') from error
+
+if TYPE_CHECKING:
+    from hftgym.live.session import Snapshot
 
 COUNTERS = ("messages", "quotes", "trades", "ignored", "garbage", "duplicates", "gaps", "reconnects", "pings")
 """The fields of `FeedCounters` in the order in which they are shown."""
@@ -36,9 +40,11 @@ class Frame(msgspec.Struct, kw_only=True, frozen=True):
     cash: float
     equity: float | None
     fills: list[Fill]
+    pnl: float  # since the start, as its parts
     spread_capture: float
     inventory_pnl: float
     fees: float
+    fill_count: int
     state: str
     reason: str = ""
     counters: list[int]  # in the order of COUNTERS
@@ -55,8 +61,15 @@ _encoder = msgspec.json.Encoder(enc_hook=_plain)
 _decoder = msgspec.json.Decoder(Frame)
 
 
-def encoded(snapshot: Any, **beside: Any) -> bytes:
-    r"""Return a `Snapshot` and what is known beside it as one line that ends in "\n"."""
+def encoded(snapshot: "Snapshot", totals: Totals, **beside: Any) -> bytes:
+    r"""Return a `Snapshot`, the totals up to it, and what is known beside it as one line that ends in "\n"."""
+    beside |= {
+        "pnl": snapshot.equity - (totals.start_equity or 0.0),
+        "spread_capture": totals.spread_capture,
+        "inventory_pnl": totals.inventory_pnl,
+        "fees": totals.fees,
+        "fill_count": totals.fills,
+    }
     return _encoder.encode({**snapshot._asdict(), **beside}) + b"\n"
 
 
@@ -89,7 +102,7 @@ class History:
         self.ended = False
         self.rows: deque[tuple[int, Frame]] = deque(maxlen=rows)  # numbered, so that a page knows what is new to it
         self.fills: deque[Fill] = deque(maxlen=rows)
-        self.fill_count = 0
+        self.fills_received = 0
         self._step_ns = window_s * 1e9 / rows
 
     def add(self, frame: Frame) -> None:
@@ -97,7 +110,7 @@ class History:
         self.newest = frame
         self.received += 1
         self.fills.extend(frame.fills)
-        self.fill_count += len(frame.fills)
+        self.fills_received += len(frame.fills)
         # A clock that was set back starts the curves again: they are drawn from left to right.
         if self.rows and frame.time_ns < self.rows[-1][1].time_ns:
             self.rows.clear()
