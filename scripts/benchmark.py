@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hftgym.report import machine, versions
-from scripts.benchmarks import agents, alpha, environment, parquet, replay, safety, tape, zscore
+from scripts.benchmarks import agents, alpha, dashboard, environment, parquet, replay, safety, tape, zscore
 from scripts.benchmarks.figure import Figure
 
 PARTS = {
@@ -31,6 +31,7 @@ PARTS = {
     "decision": agents.decision_figures,
     "learning": agents.learning_figures,
     "alpha": alpha.alpha_figures,
+    "dashboard": dashboard.dashboard_figures,
 }
 
 

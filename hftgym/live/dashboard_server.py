@@ -6,6 +6,7 @@ It ends when its session does, however that ends: the socket between them closes
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -36,6 +37,9 @@ _LINGER_S = 1.0  # between the end of the session and that of the page: time to 
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
     """Serve until the session ends."""
+    os.nice(5)  # where cores are scarce, the session comes first
+    for name in ("bokeh", "tornado"):  # a browser that was closed is nothing to warn of
+        logging.getLogger(name).setLevel(logging.ERROR)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the session is asked to stop, and closes the socket
     with socket.socket(fileno=descriptor) as session:
         try:
