@@ -1,4 +1,4 @@
-"""Trade a policy on a live market, on paper unless told otherwise: one command, no account, no key.
+"""Trade a policy on a live market, on paper: one command, no account, no key, no order that leaves the machine.
 
 Like this:
 
@@ -15,8 +15,6 @@ the venue's fees; they move nothing.
 To stop it: Ctrl-C, kill, the dashboard's button, or `touch` the --stop-file. Every order is cancelled, then the process
 ends. The model's file may be replaced at any time (with a rename): the next tick is decided by the new one, if it
 verifies.
-
-Real orders need --live, an account in --broker, keys in the environment, and your answer to a question.
 """
 
 import sys
@@ -63,8 +61,6 @@ class Arguments:
         collar: Furthest quote from the mid, as a share of it.
         max_data_age_s: Withdraw when the market data are older.
         max_latency_s: Withdraw when a decision takes longer.
-        live: Send real orders.
-        broker: Where real orders go.
         params: Limit, order size, penalties and window; price, spread, volatility and fees are the market's.
     """
 
@@ -91,8 +87,6 @@ class Arguments:
     collar: float = 0.01
     max_data_age_s: float = 5.0
     max_latency_s: float = 1.0
-    live: bool = False
-    broker: Literal["paper", "ccxt", "alpaca", "ib"] = "paper"
     params: EnvParams = field(default_factory=EnvParams)
 
 

@@ -48,8 +48,6 @@ class Market:
 
 def run(arguments: "Arguments", console: Console) -> None:
     """Trade until something stops it."""
-    if arguments.live or arguments.broker != "paper":
-        raise ValueError("--live and --broker: only paper orders can be sent so far")
     with ExitStack() as stack:
         if arguments.log is not None:
             stack.enter_context(json_log(arguments.log))
@@ -57,8 +55,9 @@ def run(arguments: "Arguments", console: Console) -> None:
 
 
 async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> None:
-    kill = stack.enter_context(KillSwitch(arguments.stop_file).signals())
     market = await _market(arguments, console)
+    # Only now: until the session begins, a signal ends the process by itself.
+    kill = stack.enter_context(KillSwitch(arguments.stop_file).signals())
     params, watchers, totals = market.params, list[Callable[[Snapshot], None]](), Totals()
     gate = RiskGate(limits_of(arguments, params))
     broker = PaperBroker(params, latency_s=arguments.latency_s)
@@ -163,14 +162,14 @@ def _watchers(
 ) -> list[Callable[[Snapshot], None]]:
     """Start whatever is to watch the session, and return its observers."""
     found: list[Callable[[Snapshot], None]] = []
-    counters, orders = session.feed.counters, "paper" if arguments.broker == "paper" else "REAL ORDERS"
+    counters = session.feed.counters
     source = "replay" if arguments.replay else arguments.venue
     if arguments.dashboard:
         from hftgym.live.dashboard import Dashboard
 
         page = Dashboard(
             kill.engage,
-            title=f"{source} {session.params.symbol} · {Path(arguments.policy).name} · {orders}",
+            title=f"{source} {session.params.symbol} · {Path(arguments.policy).name} · paper",
             inventory_limit=session.params.inventory_limit,
             counters=counters,
             latency=session.latency,

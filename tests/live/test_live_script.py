@@ -68,7 +68,6 @@ def test_a_recording_is_traded_on_paper_as_fast_as_it_goes(monkeypatch, capsys, 
 
 def test_what_cannot_be_done_is_said(monkeypatch, capsys, capture, tmp_path):
     for more, said in (
-        (("--live",), "only paper orders"),
         (("--speed", "-1"), "speed must be 0"),
         (("--max-loss", "0"), "max_loss must be a finite number above 0"),
         (("--journal", tmp_path / "no" / "folder"), "folder"),
@@ -93,10 +92,10 @@ def test_the_stop_file_ends_it_before_it_begins(monkeypatch, capsys, capture, tm
 def test_a_signal_ends_it_and_whoever_watches_is_told(capture):
     with started(capture, "--metrics-port", 0, "--dashboard", "--dashboard-port", 0) as process:
         lines = {}
-        while len(lines) < 2:
-            name, _, address = process.stdout.readline().partition(": ")
-            if address:
-                lines[name] = address.strip()
+        while lines.keys() < {"metrics", "dashboard"}:
+            name, _, address = (line := process.stdout.readline()).partition(": ")
+            assert line, "it ended"
+            lines |= {name: address.strip()} if name in ("metrics", "dashboard") else {}
         for name in ("metrics", "dashboard"):
             assert lines[name].startswith("http://127.0.0.1:")
             with urllib.request.urlopen(lines[name], timeout=30) as answer:
