@@ -73,7 +73,7 @@ async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> 
         observers=watchers,
     )
     watchers += [totals.add, *_watchers(arguments, session, kill, console, stack)]
-    obeying = asyncio.ensure_future(_obey(kill, session))
+    obeying = asyncio.ensure_future(obey(kill, session))
     try:
         await session.run(arguments.ticks)
     finally:
@@ -81,7 +81,7 @@ async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> 
     console.print(summary(totals, session, gate))
 
 
-async def _obey(kill: KillSwitch, session: LiveSession) -> None:
+async def obey(kill: KillSwitch, session: LiveSession) -> None:
     """Stop the session when the switch is engaged, whether or not anything comes from the feed."""
     while not kill.engaged:
         await asyncio.sleep(_LOOK_EVERY_S)
