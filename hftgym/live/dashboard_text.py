@@ -42,7 +42,7 @@ def tiles(frame: Frame, theme: Theme) -> str:
         ("fills", f"{frame.fill_count:,}", theme.ink),
         ("tick", f"{frame.tick:,}", theme.ink),
     )
-    return "<div style='display:flex;gap:8px;flex-wrap:wrap'>" + "".join(_tile(*one, theme) for one in shown) + "</div>"
+    return "<div style='display:flex;gap:8px'>" + "".join(_tile(*one, theme) for one in shown) + "</div>"
 
 
 def latency(frame: Frame, theme: Theme) -> str:
@@ -65,7 +65,7 @@ def feed(frame: Frame, theme: Theme) -> str:
 
 def _tile(name: str, value: str, color: str, theme: Theme) -> str:
     return (
-        f"<div style='{_ROOM};background:{theme.panel};flex:1 1 92px'>"
+        f"<div style='{_ROOM};background:{theme.panel};min-width:92px;white-space:nowrap'>"
         f"<div style='color:{theme.muted};font-size:11px'>{name}</div>"
         f"<div class='{name.replace(' ', '-')}' style='color:{color};font-size:17px;"
         f"font-variant-numeric:tabular-nums'>{value}</div></div>"
