@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from hftgym import VENUE_FEES_BPS, EnvParams, roster
+from hftgym.live.broker import Holdings
 from hftgym.live.events import Event, Feed
 from hftgym.live.hot_swap import Reloading
 from hftgym.live.kill import KillSwitch
@@ -60,7 +61,8 @@ async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> 
     kill = stack.enter_context(KillSwitch(arguments.stop_file).signals())
     params, watchers, totals = market.params, list[Callable[[Snapshot], None]](), Totals()
     gate = RiskGate(limits_of(arguments, params))
-    broker = PaperBroker(params, latency_s=arguments.latency_s)
+    holdings = _holdings(arguments, params)
+    broker = PaperBroker(params, latency_s=arguments.latency_s, holdings=holdings)
     session = LiveSession(
         market.feed,
         _policy(arguments.policy, params, stack),
@@ -68,7 +70,7 @@ async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> 
         params=params,
         price_step=market.price_step,
         gate=gate,
-        journal=_journal(arguments, params, stack),
+        journal=_journal(arguments, params, holdings, stack),
         clock=market.clock,
         observers=watchers,
     )
@@ -146,14 +148,31 @@ def _policy(name: str, params: EnvParams, stack: ExitStack) -> Any:
     return roster.rules([name], params=params)[roster.rule_name(name)]
 
 
-def _journal(arguments: "Arguments", params: EnvParams, stack: ExitStack) -> Any:
+def _holdings(arguments: "Arguments", params: EnvParams) -> Holdings:
+    """Return what the account on paper holds: what the journal's last session left, or the cash of the parameters."""
+    path = arguments.journal
+    if path is None or not path.exists() or path.stat().st_size == 0:
+        return Holdings(cash=params.initial_cash, inventory=0.0)
+    from hftgym.live.recovery import recover
+
+    left = recover(path)
+    return Holdings(cash=left.cash, inventory=left.inventory)
+
+
+def _journal(arguments: "Arguments", params: EnvParams, holdings: Holdings, stack: ExitStack) -> Any:
     if arguments.journal is None:
         return None
     from hftgym.live.journal import SessionJournal
 
     journal = stack.enter_context(SessionJournal(arguments.journal))
-    if journal.empty:
-        journal.append("start", params=params.to_dict(), venue=arguments.venue, symbol=arguments.symbol)
+    journal.append(
+        "start",
+        params=params.to_dict(),
+        venue=arguments.venue,
+        symbol=arguments.symbol,
+        cash=holdings.cash,
+        inventory=holdings.inventory,
+    )
     return journal
 
 

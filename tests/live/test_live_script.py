@@ -15,6 +15,7 @@ import pytest
 import hftgym
 from hftgym.live.measuring import UnitFeed, measured
 from hftgym.live.recorded import TapeFeed
+from hftgym.live.recovery import recover
 from hftgym.tape import TapeWriter, simulate_tape
 from scripts import live
 from tests.tapes import random_tape, rows_of
@@ -62,6 +63,12 @@ def test_a_recording_is_traded_on_paper_as_fast_as_it_goes(monkeypatch, capsys, 
     assert "stopped: the feed ended" in out
     assert re.search(r"301 ticks, [1-9]\d* fills", out)
     assert json.loads(journal.read_text().splitlines()[-1].partition(" ")[2])["record"] == "stop"
+    # What is started again with its journal goes on with what the account held.
+    left = recover(journal)
+    assert left.cash != hftgym.EnvParams().initial_cash
+    assert run(monkeypatch, *words(capture, "--speed", 0, "--ticks", 0, "--journal", journal)) == 0
+    assert (recover(journal).cash, recover(journal).inventory) == (left.cash, left.inventory)
+    capsys.readouterr()
     assert run(monkeypatch, *words(capture, "--speed", 0, "--ticks", 100)) == 0
     assert "100 ticks have passed" in capsys.readouterr().out
 
