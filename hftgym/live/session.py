@@ -10,6 +10,7 @@ import numpy as np
 from hftgym.live.broker import NOTHING, Broker, Fill, Wanted
 from hftgym.live.events import Event, Feed, Quote, Status
 from hftgym.live.latency import LatencyMonitor
+from hftgym.live.risk import RiskView
 from hftgym.market import layout as at
 from hftgym.market.layout import N_INFO
 from hftgym.market.live import begin, quotes, settle_fills, wind_clock
@@ -53,22 +54,6 @@ class Gate(Protocol):
     def allow(self, wanted: Wanted, view: Any) -> Wanted:
         """Return what of the wanted quotes may be sent."""
         ...
-
-
-class RiskView(NamedTuple):
-    """What a gate sees."""
-
-    now_ns: int
-    mid: float
-    bid: float
-    ask: float
-    inventory: float
-    in_flight_bid: float
-    in_flight_ask: float
-    equity: float
-    start_equity: float
-    data_age_ns: int
-    latency_ns: int
 
 
 class Journal(Protocol):
