@@ -5,13 +5,13 @@ protanopia, deuteranopia and tritanopia (Machado et al. 2009), with a contrast o
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import font_manager
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.legend import Legend
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+# The colours serve pages without matplotlib too: it is imported where something is drawn with it.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.legend import Legend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +78,13 @@ MAX_POLICIES = len(DARK.policies)
 
 def font(size: float, *, bold: bool = False) -> dict[str, Any]:
     """Return text properties: the sans serif that matplotlib ships, so that a picture is the same everywhere."""
+    from matplotlib import font_manager
+
     properties = font_manager.FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
     return {"fontproperties": properties}
 
 
-def style_axes(axes: Axes, theme: Theme, *, unit_x: str = "", unit_y: str = "") -> None:
+def style_axes(axes: "Axes", theme: Theme, *, unit_x: str = "", unit_y: str = "") -> None:
     """Give axes the look of the theme: a quiet grid, no frame."""
     axes.set_facecolor(theme.panel)
     axes.set_axisbelow(True)
@@ -94,19 +96,21 @@ def style_axes(axes: Axes, theme: Theme, *, unit_x: str = "", unit_y: str = "") 
     axes.set_ylabel(unit_y, color=theme.muted, labelpad=6, **font(9))
 
 
-def pane_title(axes: Axes, text: str, theme: Theme, *, color: str = "") -> None:
+def pane_title(axes: "Axes", text: str, theme: Theme, *, color: str = "") -> None:
     """Write what a pane shows above its left end, where numbers of any length leave it room."""
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(text, (0, 1), (0, 5), color=color or theme.muted, **place, **font(9))
 
 
-def plain_numbers(axis: Axis, *, intervals: int = 6) -> None:
+def plain_numbers(axis: "Axis", *, intervals: int = 6) -> None:
     """Write numbers in full, with separators and round steps: no offset to add up in the head.
 
     Args:
         axis: The axis.
         intervals: At most so many between its ticks.
     """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")))
     axis.set_major_locator(MaxNLocator(intervals, steps=[1, 2, 2.5, 5, 10]))
 
@@ -119,7 +123,7 @@ def shortened(name: str, *, length: int = 20) -> str:
     return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"
 
 
-def style_legend(legend: Legend, color: str) -> None:
+def style_legend(legend: "Legend", color: str) -> None:
     """Give a legend's text a colour and take its frame away."""
     legend.set_frame_on(False)
     for text in legend.get_texts():

@@ -44,6 +44,7 @@ class VenueBroker:
         request_s: A request that takes longer counts as lost.
         sent: Told of every order right before it is sent, for the journal.
         wall_clock: ns since 1970, for the fills.
+        latency_s: What a replay is to assume from a decision to its arrival; nothing here waits for it.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class VenueBroker:
         request_s: float = 5.0,
         sent: Callable[[OpenOrder], None] | None = None,
         wall_clock: Callable[[], int] = time.time_ns,
+        latency_s: float = 0.0,
     ) -> None:
-        self.venue, self.ids = venue, ids
+        self.venue, self.ids, self.latency_s = venue, ids, latency_s
         self._allow_taking, self._patience, self._sent = allow_taking, patience or Patience(), sent
         self._request_s, self._wall_clock = request_s, wall_clock
         self.broken: str | None = None  # why no new orders are sent any more

@@ -1,0 +1,148 @@
+"""The command that trades: everything together, offline."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import hftgym
+from hftgym.live.measuring import UnitFeed, measured
+from hftgym.live.recorded import TapeFeed
+from hftgym.live.recovery import recover
+from hftgym.tape import TapeWriter, simulate_tape
+from scripts import live
+from tests.tapes import random_tape, rows_of
+
+ROOT = Path(__file__).parents[2]
+AGENT = ROOT / "agents" / "pretrained" / "default.onnx"
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tape") / "t.parquet"
+    tape = simulate_tape(hftgym.EnvParams(tick_s=0.1, symbol="BTCUSDT"), ticks=300, seed=1, price_step=0.01)
+    with TapeWriter(path) as writer:
+        for quotes, trades in tape.chunks():
+            writer.write(quotes, trades)
+        writer.close(venue="binance-spot", symbol="BTCUSDT", report=tape.report)
+    return path
+
+
+def words(capture, *more):
+    return ["live.py", "binance", "BTCUSDT", str(AGENT), "--replay", str(capture), "--unit", "1", *map(str, more)]
+
+
+def run(monkeypatch, *args):
+    monkeypatch.setattr(sys, "argv", list(args))
+    return live.main()
+
+
+def started(capture, *more):
+    """The command as a process, at the pace of the recording."""
+    return subprocess.Popen(
+        [sys.executable, *words(capture, *more)],
+        cwd=ROOT / "scripts",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_recording_is_traded_on_paper_as_fast_as_it_goes(monkeypatch, capsys, capture, tmp_path):
+    log, journal = tmp_path / "log", tmp_path / "journal"
+    assert run(monkeypatch, *words(capture, "--speed", 0, "--log", log, "--journal", journal)) == 0
+    out = capsys.readouterr().out
+    assert "stopped: the feed ended" in out
+    assert re.search(r"301 ticks, [1-9]\d* fills", out)
+    assert json.loads(journal.read_text().splitlines()[-1].partition(" ")[2])["record"] == "stop"
+    # What is started again with its journal goes on with what the account held.
+    left = recover(journal)
+    assert left.cash != hftgym.EnvParams().initial_cash
+    assert run(monkeypatch, *words(capture, "--speed", 0, "--ticks", 0, "--journal", journal)) == 0
+    assert (recover(journal).cash, recover(journal).inventory) == (left.cash, left.inventory)
+    capsys.readouterr()
+    assert run(monkeypatch, *words(capture, "--speed", 0, "--ticks", 100)) == 0
+    assert "100 ticks have passed" in capsys.readouterr().out
+
+
+def test_what_cannot_be_done_is_said(monkeypatch, capsys, capture, tmp_path):
+    for more, said in (
+        (("--speed", "-1"), "speed must be 0"),
+        (("--max-loss", "0"), "max_loss must be a finite number above 0"),
+        (("--journal", tmp_path / "no" / "folder"), "folder"),
+    ):
+        assert run(monkeypatch, *words(capture, *more)) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_a_loss_beyond_the_limit_ends_it(monkeypatch, capsys, capture):
+    assert run(monkeypatch, *words(capture, "--speed", 0, "--max-loss", 0.5)) == 0
+    out = capsys.readouterr().out
+    assert "loss" in re.search(r"stopped: (.*)", out)[1]
+
+
+def test_the_stop_file_ends_it_before_it_begins(monkeypatch, capsys, capture, tmp_path):
+    (tmp_path / "stop").touch()
+    assert run(monkeypatch, *words(capture, "--stop-file", tmp_path / "stop")) == 0
+    assert f"stopped: file {tmp_path / 'stop'}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_signal_ends_it_and_whoever_watches_is_told(capture):
+    with started(capture, "--metrics-port", 0, "--dashboard", "--dashboard-port", 0) as process:
+        lines = {}
+        while lines.keys() < {"metrics", "dashboard"}:
+            name, _, address = (line := process.stdout.readline()).partition(": ")
+            assert line, "it ended"
+            lines |= {name: address.strip()} if name in ("metrics", "dashboard") else {}
+        for name in ("metrics", "dashboard"):
+            assert lines[name].startswith("http://127.0.0.1:")
+            with urllib.request.urlopen(lines[name], timeout=30) as answer:
+                assert answer.status == 200
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "stopped: signal SIGTERM" in out
+
+
+@pytest.mark.slow
+def test_the_plot_is_drawn(monkeypatch, capsys, capture):
+    pytest.importorskip("pygame", reason="the window is pygame's")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    assert run(monkeypatch, *words(capture, "--speed", 0, "--plot")) == 0
+    assert "301 ticks" in capsys.readouterr().out
+
+
+async def listed(events):
+    return [event async for event in events]
+
+
+@pytest.mark.parametrize("coins", [1.0, 0.001])
+def test_a_feed_that_is_measured_first_goes_on_where_that_ended_in_the_same_units_as_a_tape(coins):
+    tape = random_tape(3)
+
+    async def both():
+        feed = TapeFeed(tape, speed=0)
+        events = feed.events()
+        first = await measured(feed, events, seconds=5.0)
+        step = first.in_units_of(coins).price_step
+        return first, await listed(UnitFeed(feed, events, coins=coins, price_step=step).events())
+
+    first, rest = asyncio.run(both())
+    measured_rows = len(first.quotes) + len(first.trades)
+    assert first.duration_s == pytest.approx(5.0, abs=0.3)
+    expected = [(time, *values) for time, _, values in rows_of(tape.in_units_of(coins))][-len(rest) :]
+    assert [(event.received_ns, *event[2:]) for event in rest] == [
+        (time, *(pytest.approx(value, rel=1e-12) for value in values)) for time, *values in expected
+    ]
+    prices = {event.price for event in rest if len(event) == 5} | {event.bid for event in rest if len(event) == 6}
+    assert prices <= set(tape.in_units_of(coins).quotes.bid) | set(tape.in_units_of(coins).trades.price)  # to the bit
+    assert measured_rows + len(rest) <= len(tape.quotes) + len(tape.trades)
