@@ -113,7 +113,6 @@ def test_nobody_there_is_a_no():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ccxt", "alpaca"])
-@pytest.mark.filterwarnings("ignore:websockets.legacy is deprecated:DeprecationWarning")
 def test_keys_are_in_no_log_no_repr_and_no_error(kind, caplog):
     import asyncio
     import traceback

@@ -12,7 +12,6 @@ KINDS = [pytest.param(kind, marks=[] if kind == "ib" else pytest.mark.slow) for 
 pytestmark = [
     pytest.mark.parametrize("kind", KINDS),
     # alpaca-py imports the old half of websockets.
-    pytest.mark.filterwarnings("ignore:websockets.legacy is deprecated:DeprecationWarning"),
 ]
 
 
