@@ -9,10 +9,7 @@ from tests.live.venues import WORLDS, bench
 
 # Importing ccxt alone takes seconds.
 KINDS = [pytest.param(kind, marks=[] if kind == "ib" else pytest.mark.slow) for kind in sorted(WORLDS)]
-pytestmark = [
-    pytest.mark.parametrize("kind", KINDS),
-    # alpaca-py imports the old half of websockets.
-]
+pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 
 def at_a_venue(test):
