@@ -14,7 +14,19 @@ from rich.console import Console
 from rich.table import Table
 
 from hftgym.report import machine, versions
-from scripts.benchmarks import agents, alpha, dashboard, environment, live, parquet, replay, safety, tape, zscore
+from scripts.benchmarks import (
+    agents,
+    alpha,
+    dashboard,
+    environment,
+    live,
+    live_decision,
+    parquet,
+    replay,
+    safety,
+    tape,
+    zscore,
+)
 from scripts.benchmarks.figure import Figure
 
 PARTS = {
@@ -32,6 +44,7 @@ PARTS = {
     "learning": agents.learning_figures,
     "alpha": alpha.alpha_figures,
     "live_feed": live.feed_figures,
+    "live_decision": live_decision.decision_figures,
     "dashboard": dashboard.dashboard_figures,
 }
 

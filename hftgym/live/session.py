@@ -21,6 +21,7 @@ from hftgym.policies.base import checked_action
 from hftgym.tape.track import Clock, grid_of, least_half_spread
 
 State = Literal["waiting", "warming", "trading", "withdrawn", "stopped"]
+_STARTS, _GOES_ON, _NO_FILLS = np.ones(1, dtype=bool), np.zeros(1, dtype=bool), np.zeros((0, 4))
 # More ticks than this in which nothing came are no market but a clock that has jumped, or a machine that has slept.
 _MOST_SILENT_TICKS = 1_000
 
@@ -243,7 +244,7 @@ class LiveSession:
         self.latency.record(self._latency_ns)
         self._tell(time_ns, fills)
         self._tick += 1
-        self._next_ns = int(self._ticks.times_ns(self._tick, self._tick)[0])
+        self._next_ns = self._ticks.time_ns(self._tick)
         if self._last_tick is not None and self._tick > self._last_tick:
             self.stop(f"{self._last_tick} ticks have passed")
 
@@ -268,7 +269,7 @@ class LiveSession:
         self._start_equity = self._start_equity if not first else self._cash + self._inventory * mid
 
     def _settle(self, fills: Sequence[Fill], mid: float, half: float) -> None:
-        rows = np.array([(f.side, f.price, f.size, f.fee) for f in fills], dtype=np.float64).reshape(-1, 4)
+        rows = np.array([(f.side, f.price, f.size, f.fee) for f in fills], dtype=np.float64) if fills else _NO_FILLS
         _, ended = settle_fills(self._memory, self._observation, rows, self._sent.bid, self._sent.ask, mid, half)
         self._cash, self._inventory = float(self._account[at.CASH]), float(self._account[at.INVENTORY])
         if self._account[at.EQUITY] <= 0:
@@ -291,7 +292,7 @@ class LiveSession:
         action, self._policy_state = self.policy.predict(
             self._observation.copy(),
             state=self._policy_state,
-            episode_start=np.array([self._episode_start]),
+            episode_start=_STARTS if self._episode_start else _GOES_ON,
             deterministic=True,
         )
         self._episode_start = False

@@ -152,7 +152,7 @@ def checked_action(action: ArrayLike, params: EnvParams, *, name: str) -> NDArra
     """
     wanted = 4 if params.sized_actions else 2
     checked = np.asarray(action, dtype=np.float64)
-    if checked.shape != (wanted,) or not (np.abs(checked) <= 1).all():
+    if checked.shape != (wanted,) or not all(abs(value) <= 1 for value in checked.tolist()):
         which = "two numbers in [-1, 1] (bid, ask)" if wanted == 2 else "four numbers in [-1, 1]"
         raise ValueError(f"{name} must return {which}, got {checked}")
     return checked

@@ -56,6 +56,10 @@ class Clock:
         """Return the times of the ticks `first` to `last`, both included, as int64 nanoseconds."""
         return self.first_ns + np.round(np.arange(first, last + 1) * (self.tick_s * 1e9)).astype(np.int64)
 
+    def time_ns(self, tick: int) -> int:
+        """Return the time of one tick, as `times_ns` does."""
+        return self.first_ns + round(tick * (self.tick_s * 1e9))
+
     def arrivals_ns(self, times_ns: np.ndarray) -> np.ndarray:
         """Return when, in the ticks that begin at these times, the order that is due arrives."""
         rest = max(self.latency_s - self.whole_ticks * self.tick_s, 0.0)
