@@ -153,6 +153,24 @@ def test_an_error_or_an_interrupt_leaves_the_old_tape_and_nothing_else(tmp_path)
         writer.close()
 
 
+@pytest.mark.parametrize("journal", [False, True])
+def test_one_tape_has_one_writer_at_a_time(tmp_path, journal):
+    with TapeWriter(tmp_path / "x", **MARKET, journal=journal) as first:
+        first.write(quotes_of([1]), NO_TRADES)
+        before = names(tmp_path)
+        for _ in range(2):
+            with pytest.raises(TapeError, match=r"x\.partial: another process or writer is writing this tape"):
+                TapeWriter(tmp_path / "x", **MARKET, journal=journal)
+        assert names(tmp_path) == before
+        first.write(quotes_of([2]), NO_TRADES)
+    assert names(tmp_path) == ["x"]
+    assert read_tape(tmp_path / "x").quotes.local_ns.tolist() == [1, 2]
+    (tmp_path / "x.partial").write_bytes(b"of one that was killed")
+    with TapeWriter(tmp_path / "x", **MARKET) as second:
+        second.write(quotes_of([3]), NO_TRADES)
+    assert read_tape(tmp_path / "x").quotes.local_ns.tolist() == [3]
+
+
 def test_a_closed_writer_takes_no_rows_and_may_be_closed_again(tmp_path):
     with TapeWriter(tmp_path / "x", **MARKET) as writer:
         writer.write(quotes_of([1]), NO_TRADES)
