@@ -10,7 +10,7 @@ from hftgym.market import layout as at
 from hftgym.market import replay
 from hftgym.market.layout import N_INFO
 from hftgym.market.single import FIELDS_AT, allocate, reset_replay, step_replay
-from hftgym.observation import N_FEATURES
+from hftgym.observation import N_FEATURES, with_sizes
 from hftgym.params import EnvParams
 from hftgym.tape.calibration import calibrate
 from hftgym.tape.parquet import TapeFile
@@ -41,7 +41,8 @@ def backtest(
     be taken again. The path ends with the tape, with `params.horizon`, or with ruin.
 
     Args:
-        policy: Anything with SB3's `predict(observation, state, episode_start, deterministic) -> (action, state)`.
+        policy: Anything with SB3's `predict(observation, state, episode_start, deterministic) -> (action, state)`. One
+            that names no sizes trades the full size where the market has sized actions.
         tape: The recorded quotes and trades, in memory or (`open_tape`) on disk; memory grows with the ticks and fills.
         params: The market as the policy is to see it; if None calibrated from the tape, whose market orders are
             then held. Fees, limits, sizes, penalties and the horizon count; prices and order flow are the tape's.
@@ -109,10 +110,10 @@ class _Run:
             self._observation.copy(), state=self._state, episode_start=start, deterministic=True
         )
         action = np.asarray(action, dtype=np.float64)
-        if action.shape != (self._actions,) or not (np.abs(action) <= 1).all():
-            wanted = "two numbers in [-1, 1] (bid, ask)" if self._actions == 2 else "four numbers in [-1, 1]"
+        if action.shape not in ((2,), (self._actions,)) or not (np.abs(action) <= 1).all():
+            wanted = "two numbers in [-1, 1] (bid, ask)" + ("" if self._actions == 2 else ", or four with the sizes")
             raise ValueError(f"{type(self._policy).__name__} must return {wanted}, got {action}")
-        return action
+        return with_sizes(action, self._actions)
 
     def _keep(self, log: np.ndarray, stretch: Stretch) -> None:
         """Copy the fills of this tick, with the numbers of their events replaced by times."""
