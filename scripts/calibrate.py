@@ -90,7 +90,7 @@ def run(arguments: Arguments) -> None:
     console.print(str(tape), style="dim", soft_wrap=True)
     print_oddities(tape.report, console)
     found = estimate(tape, tick_s=arguments.tick_s, base=base)
-    rows = [[name, f"{e.value:.4g}", f"± {e.error:.2g}"] for name, e in found.estimates.items()]
+    rows = [[name, _told(e.value, ".4g"), _told(e.error, ".2g", "± ")] for name, e in found.estimates.items()]
     console.print(terminal_table(["estimate", "per tick", "standard error"], rows))
     grids = (("price_step", found.price_step), ("size_step", found.size_step))
     values = {name: step for name, step in grids if step is not None} | dict(found.statistics)
@@ -103,6 +103,10 @@ def run(arguments: Arguments) -> None:
         (work / "calibration.json").write_text(_as_json(found), encoding="utf-8")
         plots.save(calibration(tape, simulated, found), work / "calibration.png")
     console.print(f"\nwritten: {out}/{{params.json, calibration.json, calibration.png}}", style="dim", soft_wrap=True)
+
+
+def _told(value: float, digits: str, before: str = "") -> str:
+    return f"{before}{value:{digits}}" if math.isfinite(value) else "-"
 
 
 def _as_json(found: Calibration) -> str:
