@@ -98,7 +98,8 @@ def estimate(tape: Tape | TapeFile, *, tick_s: float = 0.1, base: EnvParams | No
     spreads = (ask - bid) / mid
     spread = estimators.median(spreads)
     if spread.value <= 0:
-        crossed, rows = int((tape.quotes.bid >= tape.quotes.ask).sum()), len(tape.quotes)
+        counts = [(int((quotes.bid >= quotes.ask).sum()), len(quotes)) for quotes, _ in tape.chunks()]
+        crossed, rows = (sum(column) for column in zip(*counts, strict=True))
         raise ValueError(
             f"{tape.symbol}: the median spread must be above 0 in ticks of {tick_s} s, got {spread.value:.3g}: "
             f"{crossed:,} of {rows:,} quotes have bid >= ask; are the columns of bid and ask swapped?"
