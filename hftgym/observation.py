@@ -1,11 +1,14 @@
-"""What a policy sees: the FEATURES table. Plain Python, so that a policy needs no compiler.
+"""What a policy sees, the FEATURES table, and what its actions mean. Numpy alone: a policy needs no compiler.
 
 Every feature is scale-free and lies in [-1, 1]: a policy trained in one market reads another one unchanged, and needs
 no running normaliser. Spaces, documentation and the metadata of exported agents are made from the table; the formulas
 are in `hftgym.market.features`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 OBS_VERSION = 1
 # Standard deviations at which a feature saturates.
@@ -38,3 +41,9 @@ FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 MARKET_FEATURES: tuple[int, ...] = tuple(
     FEATURE_NAMES.index(name) for name in ("zscore", "volatility", "last_return", "momentum")
 )
+
+
+def with_sizes(actions: NDArray[Any], width: int) -> NDArray[Any]:
+    """Return actions (..., 2) as (..., width): a policy that names no sizes trades the full size on both sides."""
+    missing = width - actions.shape[-1]
+    return np.pad(actions, [(0, 0)] * (actions.ndim - 1) + [(0, missing)], constant_values=1.0) if missing else actions

@@ -78,6 +78,8 @@ def stacked(
 ) -> None:
     """Draw one stacked bar per row, gains to the right and losses to the left, and the sum with its interval on top.
 
+    A row that would squash the others runs off the frame, which a triangle at that edge says.
+
     Args:
         axes: Where.
         rows: Name -> parts, in the order of the theme's `parts`, and (sum, low, high).
@@ -104,8 +106,13 @@ def stacked(
     plain_numbers(axes.xaxis, intervals=6 if max(-low, high) < 10_000 else 3)  # long numbers need room
     axes.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     for place, name in enumerate(colors):
-        if name in outside:
-            axes.text(0.015, place, "◀", transform=beside, color=theme.ink, va="center", zorder=6, **font(9))
+        if name not in outside:
+            continue
+        style = {"transform": beside, "color": theme.ink, "va": "center", "zorder": 6}
+        if reach[name][0] < low:
+            axes.text(0.015, place, "◀", **style, **font(9))
+        if reach[name][1] > high:
+            axes.text(0.985, place, "▶", ha="right", **style, **font(9))
 
 
 def distribution(axes: Axes, table: pl.DataFrame, colors: Mapping[str, str], *, theme: Theme) -> None:

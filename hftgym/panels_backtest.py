@@ -143,7 +143,10 @@ def shade_failures(axes: Axes, record: Record, metrics: Metrics, *, theme: Theme
 def markouts(
     axes: Axes, found: Mapping[str, Markouts], colors: Mapping[str, str], *, theme: Theme, title: str = ""
 ) -> None:
-    """Draw what a filled unit is worth some ticks later, with 95 % intervals; several policies stand side by side."""
+    """Draw what a filled unit is worth some ticks later, several policies side by side.
+
+    With 95 % intervals; a point whose error is not known is hollow.
+    """
     style_axes(axes, theme, unit_x="ticks after the fill")
     pane_title(axes, title, theme)
     first = next(iter(found.values()))
@@ -154,6 +157,9 @@ def markouts(
         error = _TWO_SIDED_95 * np.nan_to_num(one.value_se)
         style = {"color": colors[name], "linewidth": 1.3, "capsize": 2.5, "elinewidth": 1.3, "markersize": 4.5}
         axes.errorbar(at, one.value, error, marker="o", zorder=3, **style)
+        unknown = np.isnan(one.value_se)
+        hollow = {"color": theme.panel, "markeredgecolor": colors[name], "markersize": 4.5}
+        axes.plot(at[unknown], one.value[unknown], "o", zorder=4, **hollow)
     axes.set_xticks(places, [f"{ticks:,}" for ticks in first.ticks])
     axes.grid(visible=False, axis="x")
     axes.margins(x=0.08, y=0.12)
@@ -215,7 +221,7 @@ def heat(
 def reasons(axes: Axes, metrics: Metrics, *, theme: Theme) -> None:
     """Draw how many fills had which reason."""
     style_axes(axes, theme)
-    pane_title(axes, f"why {metrics.fills:,} fills happened", theme)
+    pane_title(axes, f"reasons of {metrics.fills:,} fill{'' if metrics.fills == 1 else 's'}", theme)
     counts = [metrics.reasons[reason] for reason in REASONS]
     axes.barh(range(len(counts)), counts, height=0.55, color=theme.parts[0])
     for place, count in enumerate(counts):

@@ -88,6 +88,7 @@ def compared(
         axes = figure.add_axes((x, top, wide, height))
         panels.profits(axes, paths, colors, tick_s=first.tick_s, theme=theme)
     money = quote_currency(first.symbol)
+    bars = "by ticks after the fill;  bars: 95 % intervals;  hollow: not known"
     rows = {
         name: ((m.spread_captured, m.price_moves, -m.fees), (m.pnl.value, m.pnl.low, m.pnl.high))
         for name, m in metrics.items()
@@ -99,7 +100,12 @@ def compared(
         (_EDGE, top, "PnL after fees", money),
         (_MIDDLE, top, "PnL before fees", money),
         (_EDGE, bottom, "What the PnL is made of", ""),
-        (_MIDDLE, bottom, "Profit per unit filled", f"{money}, by ticks after the fill;  bars: 95 % intervals"),
+        (
+            _MIDDLE,
+            bottom,
+            "Profit per unit filled",
+            f"{money}, {bars}",
+        ),
     ):
         figure.text(x, y + height + 0.040, name, color=theme.ink, va="center", **font(12, bold=True))
         figure.text(x, y + height + 0.016, explained, color=theme.muted, va="center", **font(9))

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from hftgym.envs.vector import MarketMakingVectorEnv
+from hftgym.observation import with_sizes
 from hftgym.params import EnvParams
 from hftgym.registration import IDS
 
@@ -188,7 +189,7 @@ def _play(
     for t in range(horizon):
         actions, state = actions_of(policy, observations, state=state, start=start, name=name, width=_width(envs))
         start = np.zeros(envs.num_envs, dtype=bool)
-        observations, rewards, terminated, truncated, info = envs.step(_with_sizes(actions, envs))
+        observations, rewards, terminated, truncated, info = envs.step(with_sizes(actions, _width(envs)))
         totals.add(rewards, info, terminated, params=envs.params)
         totals.running &= ~(terminated | truncated)
         pnl[t + 1] = totals.pnl[:keep]
@@ -203,12 +204,6 @@ def _play(
 
 def _width(envs: MarketMakingVectorEnv) -> int:
     return 4 if envs.params.sized_actions else 2
-
-
-def _with_sizes(actions: np.ndarray, envs: MarketMakingVectorEnv) -> np.ndarray:
-    """Return the actions with sizes where the market wants them: a policy that names none trades the full size."""
-    missing = _width(envs) - actions.shape[1]
-    return np.pad(actions, ((0, 0), (0, missing)), constant_values=1.0) if missing else actions
 
 
 class _Totals:

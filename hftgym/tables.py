@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hftgym.live.latency import LatencyMonitor
+from hftgym.tape.report import TapeReport
 
 _WIDTH = 100  # characters; wider tables break in an ordinary terminal
 _MINUS = "\N{MINUS SIGN}"
@@ -53,6 +54,14 @@ def print_table(summary: pl.DataFrame, *, console: Console | None = None) -> Non
     rows = list(zip(*columns.values(), strict=True))[1:]
     console.print(terminal_table(list(columns), rows, gap=1), width=width, crop=False)
     console.print(Text(legend(summary), style="dim"), width=width, crop=False)
+
+
+def print_oddities(report: TapeReport, console: Console) -> None:
+    """Print what was odd about a recording, one line each, and what makes a replay of it doubtful."""
+    for line in report.oddities:
+        console.print(Text(f"  {line}", style="dim"), soft_wrap=True)
+    if report.warning:
+        console.print(Text(f"warning: {report.warning}", style="bold yellow"), soft_wrap=True)
 
 
 def terminal_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, gap: int = 3) -> Table:

@@ -58,7 +58,8 @@ LEGEND = (
     "stretches of the tape. Less z-score: the PnL minus that of the rule, tick by tick on the same tape, with the "
     "interval of the difference. Sharpe: mean over standard deviation of the PnL per tick, not annualised. Markout: "
     "profit per unit so many ticks after the fill, in half-spreads of the market; what it loses against 0 ticks is "
-    "adverse selection. Whipsaws: round trips of at most 10 ticks that lost 0.5 to 2 times their costs. Trend "
+    "adverse selection; without ± there are too few fills, or fewer than 20 such times in the tape, to tell how sure "
+    "it is. Whipsaws: round trips of at most 10 ticks that lost 0.5 to 2 times their costs. Trend "
     "failures: drawdowns at the inventory limit beyond the noise of 50 ticks."
 )
 

@@ -28,6 +28,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hftgym import EnvParams
+from hftgym.tables import print_oddities
 from scripts import backtest_grid, backtest_parts
 
 
@@ -37,7 +38,8 @@ class Arguments:
 
     Attributes:
         tape: The recording, or a table of prices with --prices.
-        policies: Names of rules, and .onnx files; at most 8.
+        policies: Names of rules, and .onnx files; at most 8. By default z-score, avellaneda-stoikov and fixed-spread;
+            with --prices z-score, and there is nothing else to play.
         tick_s: Seconds between two decisions.
         latency_s: Seconds from a decision to its arrival in the market, there and back.
         unit: Coins in one unit: inventory limits and orders count units.
@@ -49,11 +51,12 @@ class Arguments:
         prices: Name of the column of prices in a CSV or parquet table; one row is one tick.
         grid: Play the z-score rule over many windows, entries and limits instead.
         out: Where report.md, results.csv, fills_*.csv and the pictures are written.
-        params: Limit, window, penalties and fees; price, spread and volatility are measured on the tape.
+        params: Limit, window, penalties and fees; price, spread and volatility are measured on the tape. A tick is as
+            long as --tick-s says, and the horizon is all that is played.
     """
 
     tape: tyro.conf.Positional[Path]
-    policies: tyro.conf.Positional[tuple[str, ...]] = ("z-score", "avellaneda-stoikov", "fixed-spread")
+    policies: tyro.conf.Positional[tuple[str, ...]] = ()
     tick_s: float = 0.1
     latency_s: float = 0.01
     unit: float = 1.0
@@ -69,8 +72,8 @@ class Arguments:
 def main() -> int:
     try:
         run(tyro.cli(Arguments, description=__doc__))
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted: {stop or 'nothing was written'}", file=sys.stderr)
         return 130
     except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -82,12 +85,23 @@ def run(arguments: Arguments) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 100  # a file or a pipe has no width of its own
+    refuse_without_effect(arguments.params)
     market = backtest_parts.load(arguments)
     console.print(market.description, style="dim", markup=False)
+    if market.tape is not None:
+        print_oddities(market.tape.report, console)
     if arguments.grid:
         backtest_grid.write_grid(market, arguments.out, console)
     else:
         backtest_parts.write_results(backtest_parts.play(market, arguments), market, arguments.out, console)
+
+
+def refuse_without_effect(params: EnvParams) -> None:
+    """Raise a ValueError for parameters that other arguments, or the tape, decide."""
+    default = EnvParams()
+    for name, instead in (("tick_s", "a tick lasts --tick-s"), ("horizon", "all of the tape is played")):
+        if getattr(params, name) != getattr(default, name):
+            raise ValueError(f"--params.{name.replace('_', '-')} has no effect here: {instead}")
 
 
 if __name__ == "__main__":

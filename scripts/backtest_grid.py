@@ -13,6 +13,7 @@ from rich.text import Text
 import hftgym
 from hftgym import plots, plots_backtest
 from hftgym.backtest import zscore_grid
+from hftgym.files import written_together
 from hftgym.progress import slow_bar
 from scripts.backtest_parts import Market
 
@@ -25,10 +26,10 @@ _BY_LUCK = 0.025  # of 95 % intervals around nothing lie above 0
 def write_grid(market: Market, out: Path, console: Console) -> None:
     """Play the rule over the grid, say what the best setting is worth, and write grid.png and grid.csv."""
     table = play_grid(market)
-    out.mkdir(parents=True, exist_ok=True)
-    table.write_csv(out / "grid.csv")
-    plots.save(picture(table, market), out / "grid.png")
     console.print(Text(luck(table)))
+    with written_together(out) as work:
+        table.write_csv(work / "grid.csv")
+        plots.save(picture(table, market), work / "grid.png")
     console.print(Text(f"\nwritten: {out}/{{grid.png, grid.csv}}", style="dim"))
 
 

@@ -21,6 +21,7 @@ from hftgym.backtest import REASONS, Fills, backtest, backtest_zscore
 from hftgym.backtest.metrics import Metrics, difference, measure
 from hftgym.backtest.record import Record, record_of_backtest, record_of_zscore
 from hftgym.backtest.statistics import Interval
+from hftgym.files import written_together
 from hftgym.progress import slow_bar
 from hftgym.tables import markdown, terminal_table
 from hftgym.tape import Tape, TapeFile, calibrate, read_tape
@@ -31,13 +32,15 @@ if TYPE_CHECKING:
     from scripts.backtest import Arguments
 
 _SIDE_BY_SIDE = 4  # policies in one table
+DEFAULT = ("z-score", "avellaneda-stoikov", "fixed-spread")
 ENTRY = 1.5  # that of `ZScorePolicy`
 BASELINES = ("z-score", "Avellaneda-Stoikov")  # that every other policy is paired with
 
 CAVEATS = (
     "A few minutes or days of one market are one draw. An interval that excludes zero says that the result is more "
     "than the noise of this tape; it says nothing about another day, and the best of many policies or settings is "
-    "partly the luckiest.",
+    "partly the luckiest. The rules have the settings that are best in a simulated market like the tape they are "
+    "judged on, unless it was measured on an earlier part alone (--split).",
     "Own orders move nothing: what they take is still there, nobody cancels or undercuts because of them, and the more "
     "units, the less this is true.",
     "The queue is a guess from best prices and trades: orders that leave it are taken to come from behind.",
@@ -112,15 +115,36 @@ def load(arguments: "Arguments") -> Market:
 
 
 def _load_prices(arguments: "Arguments", column: str) -> Market:
-    read = pl.read_parquet if arguments.tape.suffix == ".parquet" else pl.read_csv
-    table = read(arguments.tape)
-    if column not in table.columns:
-        raise ValueError(f"--prices must be a column of {arguments.tape}: {', '.join(table.columns)}; got {column!r}")
-    prices = table[column].cast(pl.Float64).to_numpy()
+    prices = read_prices(arguments.tape, column)
     base = with_fees(arguments.params, "params" if arguments.fees == "venue" else arguments.fees, "")
     params = dataclasses.replace(base, symbol=arguments.tape.stem, tick_s=arguments.tick_s)
     text = f"{len(prices):,} prices of {arguments.tape.name}, spread {params.spread:g}, {_fees_text(params)}"
     return Market(tape=None, prices=prices, params=params, latency_s=0.0, description=text)
+
+
+def read_prices(path: Path, column: str) -> NDArray[np.float64]:
+    """Return a column of a CSV or parquet table; an empty cell is NaN.
+
+    Raises:
+        ValueError: It is no such table, there is no such column, or a cell is no number.
+        FileNotFoundError: There is no such file.
+    """
+    try:
+        # All cells as text: the first rows say nothing about the others.
+        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{path}: not a table with named columns: {str(error).splitlines()[0]}") from error
+    if column not in table.columns:
+        raise ValueError(f"--prices must be a column of {path}: {', '.join(table.columns)}; got {column!r}")
+    found = table[column]
+    if found.dtype == pl.String:
+        found = found.str.strip_chars()
+        found = found.set(found == "", None)
+    prices = found.cast(pl.Float64, strict=False)
+    bad = (found.is_not_null() & prices.is_null()).arg_true()
+    if len(bad):
+        raise ValueError(f"{path}: {column!r} must hold numbers, got {found[bad[0]]!r} in row {bad[0] + 1:,}")
+    return prices.to_numpy().astype(np.float64)
 
 
 def with_fees(params: EnvParams, fees: str, venue: str) -> EnvParams:
@@ -146,9 +170,9 @@ def play(market: Market, arguments: "Arguments") -> Played:
     tape, params = market.tape, market.params
     if tape is None:
         if any(roster.rule_name(name) != "z-score" for name in arguments.policies):
-            raise ValueError("with --prices there is nothing but z-score to play: name it, or use --grid")
+            raise ValueError("with --prices there is nothing but z-score to play, alone or with --grid")
         return {"z-score": zscore(market, window=params.window, entry=ENTRY, limit=params.inventory_limit)}
-    players = roster.policies(arguments.policies, params=params)
+    players = roster.policies(arguments.policies or DEFAULT, params=params)
     plots.policy_colors(list(players))  # too many to draw: say so before playing
     played: Played = {}
     with slow_bar(len(players)) as bar:
@@ -193,18 +217,18 @@ class _Watched:
 def write_results(played: Played, market: Market, out: Path, console: Console) -> None:
     """Print the table and the verdicts, and write them with every fill and the pictures."""
     metrics = {name: one for name, (_, one) in played.items()}
-    out.mkdir(parents=True, exist_ok=True)
     less = paired(played)
     for names in _groups(list(metrics)):
         console.print(terminal_table(*tables_backtest.cells({name: metrics[name] for name in names}, less), gap=1))
     console.print(Text(tables_backtest.LEGEND, style="dim"), "")
     for name, one in metrics.items():
         console.print(Text(f"{name}: {tables_backtest.verdict(one)}"))
-    result_table(played).write_csv(out / "results.csv")
-    for name, (record, _) in played.items():
-        fill_table(record.fills).write_csv(out / f"fills_{slug(name)}.csv")
-    _draw(played, market, out)
-    _report(played, market, out)
+    with written_together(out) as work:
+        result_table(played).write_csv(work / "results.csv")
+        for name, (record, _) in played.items():
+            fill_table(record.fills).write_csv(work / f"fills_{slug(name)}.csv")
+        _draw(played, market, work)
+        _report(played, market, work)
     console.print(
         Text(f"\nwritten: {out}/{{report.md, comparison.png, results.csv, one .png and fills_ each}}", style="dim")
     )

@@ -24,9 +24,10 @@ import tyro
 from rich.console import Console
 
 from hftgym import plots
+from hftgym.files import written_together
 from hftgym.plots_calibration import calibration
 from hftgym.presets import named_market
-from hftgym.tables import terminal_table
+from hftgym.tables import print_oddities, terminal_table
 from hftgym.tape import Calibration, Tape, calibrate, estimate, read_tape
 from hftgym.tape.reading import open_or_read
 from hftgym.tape.simulate import simulate_tape
@@ -65,8 +66,8 @@ class Arguments:
 def main() -> int:
     try:
         run(tyro.cli(Arguments, description=__doc__))
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted: {stop or 'nothing was written'}", file=sys.stderr)
         return 130
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -86,9 +87,10 @@ def run(arguments: Arguments) -> None:
     base = None if arguments.market is None else named_market(arguments.market)
     if arguments.offset_high is not None:
         base = replace(base or calibrate(tape, tick_s=arguments.tick_s), offset_high=arguments.offset_high)
-    found = estimate(tape, tick_s=arguments.tick_s, base=base)
     console.print(str(tape), style="dim", soft_wrap=True)
-    rows = [[name, f"{e.value:.4g}", f"± {e.error:.2g}"] for name, e in found.estimates.items()]
+    print_oddities(tape.report, console)
+    found = estimate(tape, tick_s=arguments.tick_s, base=base)
+    rows = [[name, _told(e.value, ".4g"), _told(e.error, ".2g", "± ")] for name, e in found.estimates.items()]
     console.print(terminal_table(["estimate", "per tick", "standard error"], rows))
     grids = (("price_step", found.price_step), ("size_step", found.size_step))
     values = {name: step for name, step in grids if step is not None} | dict(found.statistics)
@@ -96,11 +98,15 @@ def run(arguments: Arguments) -> None:
     for warning in found.warnings:
         console.print(f"note: {warning}", style="yellow", soft_wrap=True)
     simulated = simulate_tape(found.params, ticks=found.ticks, seed=arguments.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "params.json").write_text(json.dumps(found.params.to_dict(), indent=2) + "\n", encoding="utf-8")
-    (out / "calibration.json").write_text(_as_json(found), encoding="utf-8")
-    plots.save(calibration(tape, simulated, found), out / "calibration.png")
+    with written_together(out) as work:
+        (work / "params.json").write_text(json.dumps(found.params.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (work / "calibration.json").write_text(_as_json(found), encoding="utf-8")
+        plots.save(calibration(tape, simulated, found), work / "calibration.png")
     console.print(f"\nwritten: {out}/{{params.json, calibration.json, calibration.png}}", style="dim", soft_wrap=True)
+
+
+def _told(value: float, digits: str, before: str = "") -> str:
+    return f"{before}{value:{digits}}" if math.isfinite(value) else "-"
 
 
 def _as_json(found: Calibration) -> str:

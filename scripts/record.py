@@ -63,6 +63,8 @@ def run(arguments: Arguments) -> None:
         raise ValueError(f"out must be {out}, whose journal this is, got {arguments.out}")
     if out.exists() and not arguments.overwrite:
         raise ValueError(f"{out} exists: choose another name, or --overwrite")
+    if out.exists() and out.samefile(arguments.source):
+        raise ValueError(f"out must be another file than the source, got {out} for both")
     if journal:
         finish_tape(out)
     else:

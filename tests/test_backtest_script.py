@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from hftgym import plots
 from hftgym.params import EnvParams
 from hftgym.tape import TapeFile, calibrate
 from scripts import backtest, backtest_grid, backtest_parts, record
@@ -69,6 +70,17 @@ def test_a_capture_becomes_a_table_pictures_and_every_fill(capture, tmp_path, mo
     assert "| less z-score | - |" in report
 
 
+def test_what_is_odd_about_a_tape_is_said(capture, tmp_path, monkeypatch, capsys):
+    lines = capture.read_text().splitlines()
+    ahead = f"{int(lines[300].partition(' ')[0]) + 60 * 10**9} {lines[300].partition(' ')[2]}"
+    (tmp_path / "x").write_text("\n".join([*lines[:300], ahead, *lines[301:], ""]))
+    assert run(monkeypatch, tmp_path / "x", "z-score", "--params.sized-actions", "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "  1 steps back in local time, kept\n" in printed
+    assert "warning: 3,2" in printed
+    assert "a replay takes them as received in one instant" in printed
+
+
 def test_what_is_played_was_not_measured_on(capture):
     both, second = (backtest_parts.load(backtest.Arguments(tape=capture, split=split)) for split in (1.0, 0.5))
     before, after = both.tape.split(0.5)
@@ -103,7 +115,7 @@ def last_mid(capture):
 def test_a_column_of_prices_is_played_by_the_z_score_rule(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(1)
     pl.DataFrame({"close": 100 + rng.standard_normal(500).cumsum() * 0.01}).write_csv(tmp_path / "prices.csv")
-    words = (tmp_path / "prices.csv", "z-score", "--prices", "close", "--out", tmp_path)
+    words = (tmp_path / "prices.csv", "--prices", "close", "--out", tmp_path)  # as the help says it
     assert run(monkeypatch, *words) == 0
     assert "500 prices of prices.csv" in capsys.readouterr().out
     assert pl.read_csv(tmp_path / "results.csv")["fills"][0] > 10
@@ -111,6 +123,44 @@ def test_a_column_of_prices_is_played_by_the_z_score_rule(tmp_path, monkeypatch,
     assert "--prices must be a column of" in capsys.readouterr().err
     assert run(monkeypatch, words[0], "fixed-spread", "--prices", "close") == 1
     assert "nothing but z-score" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not a table with named columns: empty CSV"),
+        ("close\n1,2\n", "not a table with named columns: found more fields"),
+        ("close\n1\nabc\n", "'close' must hold numbers, got 'abc' in row 2"),
+        ("close,v\n1,0\n ,0\n2,0\n", "got nan at index 1"),
+        ("close\n", "at least 2 prices"),
+        ("open\n1\n", "--prices must be a column of"),
+    ],
+)
+def test_a_table_without_prices_is_named(text, said, tmp_path, monkeypatch, capsys):
+    (tmp_path / "x.csv").write_text(text)
+    assert run(monkeypatch, tmp_path / "x.csv", "--prices", "close", "--out", tmp_path / "never") == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "never").exists()
+
+
+def test_prices_are_numbers_wherever_the_first_fraction_comes(tmp_path):
+    (tmp_path / "x.csv").write_text("close\n" + "100\n" * 200 + "100.5\n")
+    assert backtest_parts.read_prices(tmp_path / "x.csv", "close")[-2:].tolist() == [100.0, 100.5]
+
+
+@pytest.mark.parametrize("words", [("--prices", "close"), ("--prices", "close", "--grid")])
+def test_an_interrupt_while_writing_leaves_nothing(words, tmp_path, monkeypatch, capsys):
+    prices = 100 + np.random.default_rng(1).standard_normal(60).cumsum()
+    pl.DataFrame({"close": prices}).write_csv(tmp_path / "x.csv")
+
+    def interrupted(_, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plots, "save", interrupted)
+    assert run(monkeypatch, tmp_path / "x.csv", *words, "--out", tmp_path / "deep" / "out") == 130
+    assert "interrupted: nothing was written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["x.csv", "deep"]
 
 
 @pytest.mark.slow
@@ -151,6 +201,8 @@ def test_fees_are_the_venues_unless_others_are_named():
         (("{capture}", "--fees", "free"), "--fees must be"),
         (("{capture}", "--split", "1.5"), "share must be above 0 and below 1"),
         (("{capture}", "--unit", "-1"), "coins must be"),
+        (("{capture}", "--params.tick-s", "1"), "--params.tick-s has no effect here: a tick lasts --tick-s"),
+        (("{capture}", "--params.horizon", "7"), "--params.horizon has no effect here"),
     ],
 )
 def test_bad_arguments_are_named(words, said, capture, tmp_path, monkeypatch, capsys):

@@ -105,6 +105,27 @@ def test_a_path_without_fills_is_a_picture_too():
     assert verdict(measure(record)) == "It never traded."
 
 
+def test_who_runs_off_the_frame_is_marked_where_he_does():
+    mid = np.full(101, 100.0)
+    names = {"a": -0.1, "b": 0.1, "loses": -9.0, "wins": 9.0}
+    tick, ones = np.arange(2, 100, 5), np.ones(20)
+    paths = {name: play(mid, make_fills(tick, ones, 100 - gain * ones, ones)) for name, gain in names.items()}
+    found = {name: measure(path) for name, path in paths.items()}
+    figure = plots_backtest.compared(paths, found)
+    marks = {(text.get_text(), round(text.get_position()[1])) for axes in figure.axes for text in axes.texts}
+    assert {mark for mark in marks if mark[0] in ("◀", "▶")} == {("◀", 2), ("▶", 3)}
+
+
+def test_one_fill_has_a_reason_and_points_without_errors_are_hollow():
+    record = play(np.full(101, 100.0), make_fills([50], [1], [99.0], [1.0]))
+    figure = plots_backtest.backtest(record, measure(record))
+    titles = {axes.get_title(loc="left") or axes.get_title() for axes in figure.axes}
+    written = titles | {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert "reasons of 1 fill" in written
+    hollow = [line for axes in figure.axes for line in axes.lines if line.get_color() == DARK.panel]
+    assert [line.get_ydata().tolist()[:3] for line in hollow] == [[0.0, 1.0, 1.0]]
+
+
 def test_a_long_path_keeps_its_extremes_and_ends():
     rng = np.random.default_rng(0)
     values = rng.standard_normal(100_003)

@@ -51,6 +51,7 @@ def test_what_is_wrong_is_said_and_nothing_is_left(monkeypatch, capsys, capture)
         ((capture,), "out must be the tape to write"),
         ((capture.with_name("absent"), capture.with_name("x")), "no such file"),
         ((capture, capture.with_name("x"), "--symbol", "ETHUSDT"), "ETHUSDT"),
+        ((capture, capture, "--overwrite"), "out must be another file than the source"),
     ):
         assert run(monkeypatch, *words) == 1
         assert said in capsys.readouterr().err

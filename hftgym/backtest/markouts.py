@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hftgym.backtest.result import Fills
-from hftgym.backtest.statistics import Floats, long_run_variance, summed_by_tick
+from hftgym.backtest.statistics import Floats, long_run_variance, student_975, summed_by_tick
 
 HORIZONS: tuple[int, ...] = (0, 1, 10, 100)
+_SHORTEST = 20  # horizons in a path that has standard errors
+_LAGS, _APART = 3, 2  # horizons: where Bartlett's weights reach 0; stretches that are taken as independent
+_FEWEST = 3.0  # of such stretches
+_NORMAL_975 = 1.96
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -25,7 +29,9 @@ class Markouts:
         ticks: int64 (k,), horizons; the mid at the h-th row after the fill, so up to one tick less than h ticks later.
         fills: int64 (k,), how many were used: those whose horizon lies within the path.
         value: Quote currency per unit, weighted by size; NaN without fills.
-        value_se: Standard error, for fills whose horizons overlap (see `hftgym.backtest.statistics`); NaN below 2.
+        value_se: Standard error for fills whose horizons overlap, widened for small samples: the value ± 1.96 of it
+            covers the truth in about 95 % of paths. NaN where nobody can tell: a path of fewer than 20 horizons, or
+            fills that all come from nearly the same time.
         half_spreads: The same in half-spreads of the market at the start of the fill's tick.
         half_spreads_se: Its standard error.
     """
@@ -55,10 +61,10 @@ def markouts(fills: Fills, mid: Floats, half_spread: Floats, *, horizons: Sequen
         profit, size = side * (later - fills.price[inside]), fills.size[inside]
         half = half_spread[at]
         open_market = half > 0
-        # Overlapping horizons share the moves of up to `ticks` ticks; Bartlett's weights need twice that.
-        lags = 2 * max(ticks, 1)
-        value = _mean(profit, size, at, lags)
-        unit = _mean((profit / np.where(open_market, half, 1.0))[open_market], size[open_market], at[open_market], lags)
+        length = max(ticks, 1) if len(mid) - 1 >= _SHORTEST * ticks else None
+        value = _mean(profit, size, at, length)
+        per_half = (profit / np.where(open_market, half, 1.0))[open_market]
+        unit = _mean(per_half, size[open_market], at[open_market], length)
         rows.append((ticks, len(at), *value, *unit))
     columns = list(zip(*rows, strict=True))
     counts = [np.array(column, dtype=np.int64) for column in columns[:2]]
@@ -73,12 +79,24 @@ def markouts(fills: Fills, mid: Floats, half_spread: Floats, *, horizons: Sequen
     )
 
 
-def _mean(values: Floats, weights: Floats, tick: NDArray[np.int64], lags: int) -> tuple[float, float]:
-    """Return the weighted mean and its standard error, for values that are correlated along the ticks."""
+def _mean(values: Floats, weights: Floats, tick: NDArray[np.int64], length: int | None) -> tuple[float, float]:
+    """Return the weighted mean and its standard error, for values that share the moves of up to `length` ticks.
+
+    The long-run variance by Bartlett's weights is too small where few independent stretches of time carry the fills. It
+    is corrected as the variance of so many independent values would be (by m / (m - 1), and Student's t in the place of
+    the normal distribution), where m is their effective number: (sum of weights)^2 / sum of (weights per stretch)^2.
+    How often the intervals cover the truth is tested by simulation.
+    """
     if not len(values):
         return math.nan, math.nan
     mean = float(np.average(values, weights=weights))
-    if len(values) < 2:
+    if length is None:
         return mean, math.nan
-    per_tick = summed_by_tick(tick - tick[0], weights * (values - mean), int(tick[-1] - tick[0]) + 1)
-    return mean, math.sqrt(long_run_variance(per_tick, lags)) / float(weights.sum())
+    since, total = tick - tick[0], float(weights.sum())
+    stretch = since // (_APART * length)
+    effective = total**2 / float((summed_by_tick(stretch, weights, int(stretch[-1]) + 1) ** 2).sum())
+    if effective < _FEWEST:
+        return mean, math.nan
+    per_tick = summed_by_tick(since, weights * (values - mean), int(since[-1]) + 1)
+    wider = student_975(effective - 1.0) / _NORMAL_975 * math.sqrt(effective / (effective - 1.0))
+    return mean, wider * math.sqrt(long_run_variance(per_tick, _LAGS * length)) / total

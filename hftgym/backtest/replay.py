@@ -42,7 +42,8 @@ def backtest(
     be taken again. The path ends with the tape, with `params.horizon`, or with ruin.
 
     Args:
-        policy: Anything with SB3's `predict(observation, state, episode_start, deterministic) -> (action, state)`.
+        policy: Anything with SB3's `predict(observation, state, episode_start, deterministic) -> (action, state)`. One
+            that names no sizes trades the full size where the market has sized actions.
         tape: The recorded quotes and trades, in memory or (`open_tape`) on disk; memory grows with the ticks and fills.
         params: The market as the policy is to see it; if None calibrated from the tape, whose market orders are
             then held. Fees, limits, sizes, penalties and the horizon count; prices and order flow are the tape's.

@@ -93,7 +93,7 @@ def backtest_zscore(
             float64 and C-contiguous is used as it is; other real numbers are copied.
         spread: Relative bid-ask spread, 0 to 1.
         window: Prices in the window, 2 to 1,000,000; none is ever full if it is above n.
-        entry: Threshold on |z|, at least 0.
+        entry: Threshold on |z|, above 0.
         inventory_limit: Largest absolute inventory, 1 to 2^31 - 1 units.
         initial_cash: Quote currency, at least 0; it may become negative.
         sizing: "deviation" or "unit".

@@ -74,7 +74,7 @@ def zscore_grid(
     Args:
         prices: Mid prices (n,), as in `backtest_zscore`.
         windows: Windows in ticks, at least one.
-        entries: Thresholds on |z|, at least one.
+        entries: Thresholds on |z|, each above 0, at least one.
         limits: Inventory limits in units, at least one.
         spread: Relative bid-ask spread.
         initial_cash: Quote currency.

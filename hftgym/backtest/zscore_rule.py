@@ -58,10 +58,12 @@ def checked_rule(
     """
     if sizing not in ("deviation", "unit"):
         raise ValueError(f"sizing must be deviation or unit, got {sizing!r}")
+    if number("entry", entry, 0.0, 1e6) == 0.0:
+        raise ValueError("entry must be a number above 0, got 0: every rounding error of z would be a signal")
     half = number("spread", spread, 0.0, 1.0) / 2
     return Rule(
         window=whole("window", window, 2, _LONGEST_WINDOW),
-        entry=number("entry", entry, 0.0, 1e6) * (1.0 + _AT),
+        entry=float(entry) * (1.0 + _AT),
         per_deviation=2.0 * (1.0 + _AT) if sizing == "deviation" else 0.0,
         limit=float(whole("inventory_limit", inventory_limit, 1, _LARGEST_LIMIT)),
         cash=number("initial_cash", initial_cash, 0.0, 1e18),

@@ -18,6 +18,7 @@ from hftgym.market.single import reset_replay, step_replay
 from hftgym.params import EnvParams, as_params
 from hftgym.tape import Tape, read_tape
 from hftgym.tape.calibration import calibrate
+from hftgym.tape.parquet import TapeFile
 from hftgym.tape.track import latency_of, whole_track
 
 _DEFAULT_HORIZON = 1_000
@@ -172,6 +173,11 @@ def _recorded(
     if tape is None:
         raise ValueError(
             'tape must be a Tape or the path of a recording: gym.make("MarketMakingReplay-v0", tape="capture.gz")'
+        )
+    if isinstance(tape, TapeFile):
+        raise ValueError(
+            "tape must be a Tape or the path of a recording, got a TapeFile: episodes start anywhere, so the rows must "
+            f"be in memory: tape=read_tape({str(tape.path)!r})"
         )
     tape = tape if isinstance(tape, Tape) else read_tape(tape)
     if params is None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hftgym.observation import FEATURE_NAMES, N_FEATURES
+from hftgym.observation import FEATURE_NAMES, N_FEATURES, with_sizes
 from hftgym.params import EnvParams
 
 # The two ends of the action range are not offsets: one buys or sells at once, the other shows no quote.
@@ -145,14 +145,14 @@ def _names(columns: Sequence[int] | NDArray[np.intp]) -> str:
 
 
 def checked_action(action: ArrayLike, params: EnvParams, *, name: str) -> NDArray[np.float64]:
-    """Return one decision as float64 (2,), or (4,) where actions are sized.
+    """Return one decision as float64 (2,), or (4,) where actions are sized; who names no sizes trades the full one.
 
     Raises:
         ValueError: It has another shape, or is not in [-1, 1]; the message names the policy.
     """
-    wanted = 4 if params.sized_actions else 2
+    width = 4 if params.sized_actions else 2
     checked = np.asarray(action, dtype=np.float64)
-    if checked.shape != (wanted,) or not all(abs(value) <= 1 for value in checked.tolist()):
-        which = "two numbers in [-1, 1] (bid, ask)" if wanted == 2 else "four numbers in [-1, 1]"
-        raise ValueError(f"{name} must return {which}, got {checked}")
-    return checked
+    if checked.shape not in ((2,), (width,)) or not all(abs(value) <= 1 for value in checked.tolist()):
+        wanted = "two numbers in [-1, 1] (bid, ask)" + ("" if width == 2 else ", or four with the sizes")
+        raise ValueError(f"{name} must return {wanted}, got {checked}")
+    return with_sizes(checked, width)

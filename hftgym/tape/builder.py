@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hftgym.tape.gathering import Log, Rows
-from hftgym.tape.report import GAP_S, TapeError, TapeReport
+from hftgym.tape.report import GAP_S, LATE_S, TapeError, TapeReport
 from hftgym.tape.types import Int64s, Quotes, Trades
 
 QuoteRow = tuple[int, int, float, float, float, float]  # exchange_ns, local_ns, bid, bid_size, ask, ask_size
@@ -19,6 +19,7 @@ _QUOTE_COLUMNS = ("exchange_ns", "local_ns", "bid", "bid_size", "ask", "ask_size
 _TRADE_COLUMNS = ("exchange_ns", "local_ns", "price", "size", "taker_side")
 _SAMPLE_LINES = 1_000  # of these more than half must be readable
 _DECISION_LINES = 100_000  # by then it is clear whether single trades are recorded, or aggregated ones alone
+_LATE_NS = int(LATE_S * 1e9)
 _NAMED = 8  # symbols listed in an error
 
 
@@ -57,8 +58,8 @@ class TapeBuilder:
         self._ignored: Counter[str] = Counter()
         self._numbers: dict[str, int] = {}
         self._notes: dict[str, None] = {}
-        self._bad, self._backwards, self._crossed, self._gaps, self._lost = (Log() for _ in range(5))
-        self._local_ns = 0
+        self._bad, self._backwards, self._crossed, self._gaps, self._lost, self._late = (Log() for _ in range(6))
+        self._local_ns = self._latest_ns = 0
 
     @property
     def held(self) -> int:
@@ -117,19 +118,24 @@ class TapeBuilder:
             self._check_sample(_SAMPLE_LINES)
 
     def clock(self, local_ns: int, line: int) -> None:
-        """Compare the local time of a readable line with the previous one's."""
+        """Compare the local time of a readable line with the previous one's, and with the latest one so far."""
+        if self._latest_ns - local_ns > _LATE_NS:
+            self._late.add(line, f"{(self._latest_ns - local_ns) / 1e9:.3f} s behind the latest time before it")
+        self._latest_ns = max(self._latest_ns, local_ns)
         if local_ns < self._local_ns:
             self._backwards.add(line, f"{(self._local_ns - local_ns) / 1e9:.9f} s before the line read before it")
         self._local_ns = local_ns
 
     def clocks(self, local_ns: Int64s, lines: Int64s) -> None:
         """Do the same for many lines: both int64 (n,)."""
-        if len(local_ns):
-            self.clock(int(local_ns[0]), int(lines[0]))
-            for i in np.flatnonzero(np.diff(local_ns) < 0) + 1:
-                self._local_ns = int(local_ns[i - 1])
-                self.clock(int(local_ns[i]), int(lines[i]))
-            self._local_ns = int(local_ns[-1])
+        if not len(local_ns):
+            return
+        latest_ns = np.maximum.accumulate(np.concatenate(([self._latest_ns], local_ns)))
+        before_ns = np.concatenate(([self._local_ns], local_ns[:-1]))
+        for i in np.flatnonzero((local_ns < before_ns) | (latest_ns[:-1] - local_ns > _LATE_NS)):
+            self._local_ns, self._latest_ns = int(before_ns[i]), int(latest_ns[i])
+            self.clock(int(local_ns[i]), int(lines[i]))
+        self._local_ns, self._latest_ns = int(local_ns[-1]), int(latest_ns[-1])
 
     def number(self, stream: str, number: int, *, line: int, symbol: str, sent: bool = False) -> None:
         """Compare a running number of the venue's with the previous one of that stream: is anything missing?
@@ -222,6 +228,7 @@ class TapeBuilder:
             backwards=self._backwards.findings(),
             gaps=self._gaps.findings(),
             lost=self._lost.findings(),
+            late=self._late.findings(),
             notes=tuple(self._notes),
         )
         return Summary(self._only_venue(symbol), symbol, report, aggregates=bool(self._aggregates_count))

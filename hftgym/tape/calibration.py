@@ -97,10 +97,15 @@ def estimate(tape: Tape | TapeFile, *, tick_s: float = 0.1, base: EnvParams | No
     mid = (bid + ask) / 2
     spreads = (ask - bid) / mid
     spread = estimators.median(spreads)
-    if not np.diff(mid).any() or spread.value <= 0:
+    if spread.value <= 0:
+        counts = [(int((quotes.bid >= quotes.ask).sum()), len(quotes)) for quotes, _ in tape.chunks()]
+        crossed, rows = (sum(column) for column in zip(*counts, strict=True))
         raise ValueError(
-            f"{tape.symbol}: the mid never moved or the median spread is not positive in ticks of {tick_s} s"
+            f"{tape.symbol}: the median spread must be above 0 in ticks of {tick_s} s, got {spread.value:.3g}: "
+            f"{crossed:,} of {rows:,} quotes have bid >= ask; are the columns of bid and ask swapped?"
         )
+    if not np.diff(mid).any():
+        raise ValueError(f"{tape.symbol}: the mid never moved in ticks of {tick_s} s")
     orders, tick = _orders_in(tape, times)
     price = _price(mid, base)
     flow = _flow(orders, tick, ticks=ticks, spread=spread.value, price_step=tape.price_step, base=base)

@@ -104,6 +104,8 @@ def median(values: np.ndarray) -> Estimate:
     """Return the median of a time series, float64 (n,), and its block jackknife error."""
     block = block_of(len(values))
     parts = np.array([np.median(values[block != b]) for b in range(block[-1] + 1)]) if block[-1] else np.full(1, np.nan)
+    # Shifted by one of them, equal medians have the error 0 and not what rounding their mean leaves.
+    parts -= parts[0]
     spread = np.sqrt((len(parts) - 1) / len(parts) * ((parts - parts.mean()) ** 2).sum())
     return Estimate(float(np.median(values)), float(spread))
 

@@ -44,7 +44,8 @@ def meanings(names: Sequence[str], given: Mapping[str, str] | None, path: Path) 
         path: The file, for messages.
 
     Raises:
-        TapeError: `given` names a meaning or a column that does not exist, or the columns make neither.
+        TapeError: `given` names a meaning or a column that does not exist, a name that is needed stands for several
+            columns, or the columns make neither.
     """
     for meaning, name in (given or {}).items():
         if meaning not in NAMES:
@@ -60,6 +61,8 @@ def meanings(names: Sequence[str], given: Mapping[str, str] | None, path: Path) 
             "read too) or price, size and side (trades; or is_buyer_maker for side). Name them: "
             "read_tape(path, columns={'time': ..., 'bid': ..., 'ask': ...})"
         )
+    if twice := [name for name in dict.fromkeys(found.values()) if names.count(name) > 1]:
+        raise TapeError(f"{path}: the file has several columns named {', '.join(twice)}: found {', '.join(names)}")
     return found
 
 

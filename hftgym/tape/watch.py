@@ -7,10 +7,10 @@ import numpy as np
 
 from hftgym.tape.columns import Columns
 from hftgym.tape.order import BEFORE_ALL
-from hftgym.tape.report import GAP_S, KEPT, NOTHING, Findings, TapeReport
+from hftgym.tape.report import GAP_S, KEPT, LATE_S, NOTHING, Findings, TapeReport
 from hftgym.tape.rows import Quotes
 
-_KINDS = ("crossed_quotes", "backwards", "gaps")
+_KINDS = ("crossed_quotes", "backwards", "gaps", "late")
 
 
 class Watch:
@@ -38,6 +38,10 @@ class Watch:
         back = np.flatnonzero(steps_ns < 0)
         texts = [f"{-steps_ns[i] / 1e9:.9f} s before the row before it" for i in back[:KEPT]]
         self._note("backwards", 1 + self._quotes + self._trades + back, texts)
+        behind_ns = np.maximum(np.maximum.accumulate(local_ns), self.clock_ns) - local_ns
+        late = np.flatnonzero(behind_ns > round(LATE_S * 1e9))
+        texts = [f"{behind_ns[i] / 1e9:.3f} s behind the latest time before it" for i in late[:KEPT]]
+        self._note("late", 1 + self._quotes + self._trades + late, texts)
         self._last_local_ns = int(local_ns[-1])
         self.clock_ns = max(self.clock_ns, int(local_ns.max()))
         self._quotes += len(quotes)
@@ -77,7 +81,7 @@ class Watch:
 
     def report(self, path: Path) -> TapeReport:
         """Return what was found; a line is a row of the tape."""
-        crossed, backwards, gaps = (Findings(count=self._counts[k], first=tuple(self._first[k])) for k in _KINDS)
+        found = {k: Findings(count=self._counts[k], first=tuple(self._first[k])) for k in _KINDS}
         return TapeReport(
             path=path,
             lines=self._quotes + self._trades,
@@ -85,7 +89,8 @@ class Watch:
             trades=self._trades,
             ignored={},
             bad_lines=NOTHING,
-            crossed_quotes=crossed,
-            backwards=backwards,
-            gaps=gaps,
+            crossed_quotes=found["crossed_quotes"],
+            backwards=found["backwards"],
+            gaps=found["gaps"],
+            late=found["late"],
         )

@@ -1,12 +1,13 @@
 """`TapeWriter` and `write_tape`: tapes of any length into parquet files, in bounded memory."""
 
+import fcntl
 import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic
+from typing import Any, BinaryIO, Generic
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class TapeWriter:
 
     The file is written under the name `<path>.partial` and renamed when it is complete: whatever is called `path` is a
     whole tape, at every moment. Rows wait in memory until a row group is full and no row can come before them any more.
+    There is one writer of a path at a time; the lock is the system's and ends with the process.
 
     Args:
         path: The file to write; one of that name is replaced at `close`.
@@ -73,7 +75,7 @@ class TapeWriter:
     Raises:
         OSError: A file cannot be written.
         ValueError: A name that the journal needs is empty.
-        TapeError: The journal there is of another market, or damaged.
+        TapeError: Somebody else is writing this tape; or the journal there is of another market, or damaged.
         ImportError: pyarrow is not installed.
     """
 
@@ -100,8 +102,10 @@ class TapeWriter:
         self._trades: _Waiting[Trades] = _Waiting()
         self._settle_at = ROWS
         self._partial = self.path.with_name(f"{self.path.name}.partial")
+        self._lock: BinaryIO | None = None
         _, pq = arrow()
         with self._named_errors():
+            self._lock = _locked(self._partial)
             self._file = pq.ParquetWriter(self._partial, schema(), **ENCODING)
         if journal:
             self._take_up(venue, symbol)
@@ -162,6 +166,7 @@ class TapeWriter:
             _rename(self._partial, self.path)
             if self._journal:
                 self._journal.remove()
+            self._unlock()
 
     def discard(self) -> None:
         """Stop and leave nothing behind but the journal, if there is one."""
@@ -170,9 +175,16 @@ class TapeWriter:
         if file is not None:
             with suppress(OSError):  # closing writes the end of the file, and the disk may be full
                 file.close()
+        if self._lock is not None:
             self._partial.unlink(missing_ok=True)
         if self._journal:
             self._journal.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def __enter__(self) -> "TapeWriter":
         return self
@@ -272,6 +284,26 @@ def _check_names(venue: str, symbol: str) -> None:
     for name, value in (("venue", venue), ("symbol", symbol)):
         if not isinstance(value, str) or not value:
             raise ValueError(f"{name} must be a name, got {value!r}")
+
+
+def _locked(partial: Path) -> BinaryIO:
+    """Open a file that nobody else is writing, and hold it until it is closed.
+
+    Raises:
+        TapeError: Somebody is writing it.
+    """
+    while True:
+        file = partial.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), partial.stat()):
+                return file
+        except BlockingIOError:
+            file.close()
+            raise TapeError(f"{partial}: another process or writer is writing this tape: choose another name") from None
+        except FileNotFoundError:
+            pass
+        file.close()  # its writer gave it its name, or removed it, before it could be locked here
 
 
 def _rename(partial: Path, path: Path) -> None:

@@ -27,7 +27,6 @@ def test_markouts_by_hand():
     after_three = ((102 - 99.5) + 3 * (104 - 106)) / 4
     assert found.value.tolist() == pytest.approx([at_once, after_one, after_three])
     assert found.half_spreads.tolist() == pytest.approx([2 * at_once, 2 * after_one, 2 * after_three])
-    assert found.half_spreads_se.tolist() == pytest.approx((2 * found.value_se).tolist())
 
 
 def test_a_market_without_a_spread_does_not_count_in_half_spreads():
@@ -50,6 +49,40 @@ def test_the_error_of_a_markout_is_what_repetition_shows():
     assert np.mean(errors) == pytest.approx(np.std(means), rel=0.2)
     independent = math.sqrt(10 / 400)
     assert np.std(means) > 1.2 * independent  # which the usual formula would not see
+
+
+def test_fills_of_one_time_or_a_short_path_have_no_error():
+    mid, wide = np.full(1_991, 100.0), np.full(1_991, 0.5)
+    twice = markouts(make_fills([5, 5], [1, 1], [99.0, 101.0], [1, 1]), mid, wide)
+    assert twice.value.tolist() == [0.0] * 4
+    assert np.isnan(twice.value_se).all()
+    tick = np.arange(0, 1_890, 10)
+    many = markouts(make_fills(tick, np.ones(189), mid[tick] - (-1.0) ** tick, np.ones(189)), mid, wide)
+    assert np.isnan(many.value_se).tolist() == [False, False, False, True]  # 19.9 horizons of 100 ticks
+    assert many.half_spreads_se[:3].tolist() == pytest.approx((2 * many.value_se[:3]).tolist())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sides", ["runs of 10", "one side"])
+@pytest.mark.parametrize(
+    ("ticks", "count", "horizon"),
+    [(307, 40, 10), (307, 8, 1), (1_000, 100, 10), (2_000, 100, 100), (3_440, 500, 100), (20_000, 20, 100)],
+)
+def test_the_interval_of_a_markout_covers_the_truth_wherever_it_is_shown(ticks, count, horizon, sides):
+    rng = np.random.default_rng(ticks + count)
+    hits, shown = 0, 0
+    for _ in range(600):
+        mid = 1_000 + rng.standard_normal(ticks + 1).cumsum()
+        tick = np.sort(rng.integers(0, ticks - horizon, count))
+        runs = np.repeat(rng.choice([-1, 1], -(-count // 10)), 10)[:count]
+        side = runs if sides == "runs of 10" else np.ones(count)
+        fills = make_fills(tick, side, mid[tick], rng.lognormal(0, 0.5, count))
+        found = markouts(fills, mid, np.ones(ticks + 1), horizons=(horizon,))
+        if not math.isnan(found.value_se[0]):
+            shown += 1
+            hits += abs(found.value[0]) <= 1.96 * found.value_se[0]
+    assert shown > 500
+    assert 0.9 <= hits / shown <= 0.99
 
 
 def test_what_moves_both_paths_drops_out_of_their_difference():

@@ -162,3 +162,16 @@ def test_a_short_tape_is_a_whole_episode():
     backtest(policy, make_tape(np.linspace(100, 101, 11), 0.05), EnvParams(horizon=1_000))
     assert [seen[1] for seen in policy.seen] == pytest.approx(np.linspace(1, -0.8, 10))
     assert policy.starts == [True] + [False] * 9
+
+
+def test_a_policy_that_names_no_sizes_trades_the_full_size():
+    rng = np.random.default_rng(5)
+    mid = 100 + 0.01 * rng.integers(-3, 4, 60).cumsum()
+    params = EnvParams(tick_s=0.01, horizon=59, sized_actions=True)
+    actions = rng.uniform(-1, 1, (59, 2))
+    full = np.column_stack([actions, np.ones((59, 2))])
+    two, four = (backtest(Scripted(list(rows)), make_tape(mid, 0.01), params) for rows in (actions, full))
+    assert len(two.fills) == len(four.fills) > 5
+    assert two.equity.tolist() == four.equity.tolist()
+    with pytest.raises(ValueError, match=r"two numbers in \[-1, 1\] \(bid, ask\), or four with the sizes, got"):
+        backtest(Scripted([np.zeros(3)]), make_tape(mid, 0.01), params)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hftgym.backtest.statistics import long_run_variance, max_drawdown, sharpe, sum_with_interval
+from hftgym.backtest.statistics import long_run_variance, max_drawdown, sharpe, student_975, sum_with_interval
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
 
@@ -73,3 +73,10 @@ def test_an_interval_needs_twenty_ticks_and_excludes_zero_only_with_both_ends():
     assert sum_with_interval(np.ones(20)).excludes_zero
     assert sum_with_interval(-np.ones(20)).excludes_zero
     assert not sum_with_interval(np.tile([1.0, -1.0], 30)).excludes_zero
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"), [(2, 4.30265), (3, 3.18245), (5, 2.57058), (19, 2.09302), (1e6, 1.95997)]
+)
+def test_students_quantile_is_that_of_the_tables(degrees, quantile):
+    assert student_975(degrees) == pytest.approx(quantile, rel=0.01 if degrees < 3 else 0.002)

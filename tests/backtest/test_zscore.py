@@ -35,7 +35,7 @@ def same(one, two):
         (3_000, 50, 1.5, 10, True, 1.0),
         (700, 7, 1.0, 1, False, -0.5),
         (700, 2, 0.5, 3, True, 0.0),
-        (2_000, 333, 0.0, 2**31 - 1, False, 2.0),
+        (2_000, 333, 1e-9, 2**31 - 1, False, 2.0),
         (1_500, 300, 0.2, 4, True, 0.0),
         (80, 50, 0.3, 9, True, 0.0),  # fewer ticks than one strip
     ],
@@ -80,7 +80,7 @@ def test_prices_on_a_grid_meet_thresholds_exactly(window, entry):
 def test_prices_that_do_not_move_are_not_traded():
     prices = np.full(5_000, 60_000.1)
     prices[2_500:] = 0.3
-    result = backtest_zscore(prices, entry=0.0)
+    result = backtest_zscore(prices, entry=1e-9)
     assert set(result.trades.tick) <= set(range(2_500, 2_549))
     assert not result.zscore[2_550:].any()
     assert not result.zscore[:2_500].any()

@@ -55,6 +55,8 @@ def test_what_is_no_path_is_refused(prices, message):
         ("window", True),
         ("window", 1_000_001),
         ("entry", -1.0),
+        ("entry", 0),
+        ("entry", -0.0),
         ("entry", np.nan),
         ("entry", "1"),
         ("inventory_limit", 0),

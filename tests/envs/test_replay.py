@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 import hftgym
 from hftgym.backtest import backtest
 from hftgym.market.replay import FIRST
+from hftgym.tape import open_tape, write_tape
 from hftgym.tape.track import clock_of, stretches, whole_track
 from tests.tapes import random_tape, tape_of
 
@@ -229,3 +230,11 @@ def test_rows_at_the_time_of_the_last_quote_belong_to_the_last_tick(rows):
     clock = clock_of(tape, tick_s=1.0, latency_s=0.0)
     events = [p.track.events[int(p.track.ticks[0, FIRST]) :] for p in stretches(tape, clock, rows=rows)]
     assert np.concatenate(events).tolist() == whole_track(tape, tick_s=1.0, latency_s=0.0).track.events[1:].tolist()
+
+
+def test_a_tape_on_disk_is_refused_with_the_way_out(tmp_path):
+    write_tape(random_tape(0), tmp_path / "x.parquet")
+    with pytest.raises(
+        ValueError, match=r"tape must be a Tape or .*, got a TapeFile: .* tape=read_tape\('.*x.parquet'\)"
+    ):
+        gym.make("MarketMakingReplay-v0", tape=open_tape(tmp_path / "x.parquet"))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -120,3 +121,18 @@ def test_the_picture_shows_what_was_measured(market, theme):
 def test_the_shortest_tape_has_a_picture():
     tape = simulate_tape(MARKET, ticks=4, seed=0)
     calibration(tape, tape, estimate(tape)).canvas.draw()
+
+
+def test_what_is_not_known_is_a_dash_and_an_oddity_is_said(tmp_path, monkeypatch, capsys, wire):
+    tape = simulate_tape(MARKET, ticks=100, seed=8, price_step=0.01)
+    lines = []
+    for i, at in enumerate(tape.quotes.local_ns):
+        prices = {"b": f"{tape.quotes.bid[i]:.2f}", "a": f"{tape.quotes.ask[i]:.2f}"}
+        ahead = 60 * 10**9 * (i == 80)
+        lines.append(wire.quote(local_ns=at + ahead, E=int(at) // 10**6, **prices))
+    assert run(monkeypatch, wire.write(tmp_path / "x", lines), "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "nan" not in printed.split()
+    assert re.search(r"arrival_intensity +- +-\s", printed)
+    assert "1 steps back in local time" in printed
+    assert "warning: 20 of 101 rows come more than 1 s behind" in printed

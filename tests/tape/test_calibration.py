@@ -10,7 +10,7 @@ import pytest
 from hftgym.envs import MarketMakingEnv
 from hftgym.params import EnvParams
 from hftgym.presets import PRESETS
-from hftgym.tape import Trades, calibrate, estimate, read_tape
+from hftgym.tape import Trades, calibrate, estimate, estimators, read_tape
 from hftgym.tape.calibration import Calibration
 from hftgym.tape.estimators import UNIT_ROOT, mean_reversion, volatility
 from hftgym.tape.flow import market_orders
@@ -284,7 +284,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="never moved"):
         measure(moved(tape, quotes=still))
     crossed = {"bid": tape.quotes.ask, "ask": tape.quotes.bid}
-    with pytest.raises(ValueError, match="median spread is not positive"):
+    with pytest.raises(ValueError, match=r"median spread must be above 0 .*: 11 of 11 quotes have bid >= ask; are the"):
         measure(moved(tape, quotes=crossed))
 
 
@@ -312,3 +312,9 @@ def test_real_captures(data_file, name, step, lot, orders, fees):
     env = MarketMakingEnv(params=EnvParams.from_json(params.to_json()))
     observation, _ = env.reset(seed=0)
     assert env.observation_space.contains(observation)
+
+
+def test_a_spread_that_hardly_changes_has_no_error_from_rounding():
+    spreads = np.full(307, 0.001390381090817152)
+    spreads[::40] *= 1.5
+    assert estimators.median(spreads) == (0.001390381090817152, 0.0)

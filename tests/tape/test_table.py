@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,25 @@ def test_oddities_are_reported_as_of_any_other_file(write):
     assert (report.gaps.count, report.backwards.count, report.crossed_quotes.count) == (1, 1, 1)
 
 
+def test_a_row_stamped_ahead_puts_what_follows_behind(write):
+    times = [S + k + 60 * (k == 2) for k in range(10)]
+    columns = {name: [values[0]] * 10 for name, values in QUOTES.items()} | {"time": times}
+    report = read_tape(write(columns), symbol="X").report
+    assert (report.backwards.count, report.late.count) == (1, 7)
+    assert report.late.first[0][1] == "59.000 s behind the latest time before it"
+    line = report.late.first[0][0]
+    assert report.oddities[:2] == (
+        "1 steps back in local time, kept",
+        "7 lines more than 1 s behind the latest local time, kept",
+    )
+    assert report.warning.startswith(
+        "7 of 10 rows come more than 1 s behind the latest time before them, first in line"
+    )
+    assert f"line {line} (59.000 s" in report.warning
+    few = replace(report, quotes=7_000)
+    assert (few.late.count, few.warning) == (7, "")
+
+
 def test_columns_that_make_no_tape_are_listed_with_what_is_needed(write, tmp_path):
     path = write({"time": [S], "bid": [1.0], "offset": [1.0]})
     with pytest.raises(
@@ -255,3 +275,12 @@ def test_lines_that_pyarrow_takes_are_those_that_the_careful_way_takes_with_the_
             for name, column in fast.items():
                 assert repr(careful[name][1:].tolist()) == repr(column.tolist()), (line, name)
     assert taken > 500
+
+
+def test_a_name_that_stands_for_several_columns_is_refused(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("time,bid,bid,ask,ask_size\n1700000000,1,3,2,3\n")
+    with pytest.raises(TapeError, match=r"several columns named bid: found time, bid, bid, ask, ask_size"):
+        read_tape(path, symbol="X")
+    path.write_text("time,bid,ask,other,other\n1700000000,1,2,3,4\n")  # nobody needs these
+    assert read_tape(path, symbol="X").quotes.ask.tolist() == [2.0]

@@ -114,6 +114,17 @@ def test_a_writer_reports_what_its_rows_show(tmp_path):
     assert found.crossed_quotes.first == ((2, "bid 9.0 >= ask 2.0"),)
     assert found.backwards.first == ((4, "1.000000000 s before the row before it"),)
     assert found.gaps.first == ((3, "2.000 s without a quote"),)
+    assert found.late.count == 0  # exactly a second is not more than one
+
+
+def test_rows_behind_the_latest_time_are_counted(tmp_path):
+    stamped = [START_NS + k * 10**8 + (k == 3) * 10**10 for k in range(8)]  # the fourth is 10 s ahead
+    with row_groups_of(2), TapeWriter(tmp_path / "x", **MARKET) as writer:
+        for one in stamped:
+            writer.write(quotes_of([one]), NO_TRADES)
+    found = open_tape(tmp_path / "x").report
+    assert (found.backwards.count, found.late.count) == (1, 4)
+    assert found.late.first[0] == (5, "9.900 s behind the latest time before it")
 
 
 def test_the_market_may_be_told_at_the_end(tmp_path):
@@ -151,6 +162,24 @@ def test_an_error_or_an_interrupt_leaves_the_old_tape_and_nothing_else(tmp_path)
         writer.write(quotes_of([1]), NO_TRADES)
     with pytest.raises(ValueError, match="was discarded and cannot be closed"):
         writer.close()
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_one_tape_has_one_writer_at_a_time(tmp_path, journal):
+    with TapeWriter(tmp_path / "x", **MARKET, journal=journal) as first:
+        first.write(quotes_of([1]), NO_TRADES)
+        before = names(tmp_path)
+        for _ in range(2):
+            with pytest.raises(TapeError, match=r"x\.partial: another process or writer is writing this tape"):
+                TapeWriter(tmp_path / "x", **MARKET, journal=journal)
+        assert names(tmp_path) == before
+        first.write(quotes_of([2]), NO_TRADES)
+    assert names(tmp_path) == ["x"]
+    assert read_tape(tmp_path / "x").quotes.local_ns.tolist() == [1, 2]
+    (tmp_path / "x.partial").write_bytes(b"of one that was killed")
+    with TapeWriter(tmp_path / "x", **MARKET) as second:
+        second.write(quotes_of([3]), NO_TRADES)
+    assert read_tape(tmp_path / "x").quotes.local_ns.tolist() == [3]
 
 
 def test_a_closed_writer_takes_no_rows_and_may_be_closed_again(tmp_path):
