@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.02  # for the kill switch
 _FRAME_S = 0.1  # of the plot
-_VENUES = {
+VENUES = {
     "binance": "binance-spot",
     "binance-usdm": "binance-usdm",
     "coinbase": "coinbase",
@@ -123,7 +123,7 @@ def feed_of(venue: str, symbol: str) -> Feed:
 def _params(arguments: "Arguments", tape: Tape) -> EnvParams:
     if arguments.market is not None:
         return EnvParams.from_json(arguments.market.read_text(encoding="utf-8"))
-    maker, taker = VENUE_FEES_BPS.get(_VENUES[arguments.venue], (0.0, 1.0))
+    maker, taker = VENUE_FEES_BPS.get(VENUES[arguments.venue], (0.0, 1.0))
     base = dataclasses.replace(arguments.params, maker_fee_bps=maker, taker_fee_bps=taker, trade_through=True)
     return calibrate(tape, tick_s=arguments.tick_s, base=base)
 

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import numpy as np
-
 from hftgym.live.events import Event, Feed, FeedCounters, Quote, Status, Trade
-from hftgym.tape import Findings, Quotes, Tape, TapeReport, Trades
+from hftgym.live.rows import quotes_of, trades_of
+from hftgym.tape import Findings, Tape, TapeReport
 from hftgym.tape.track import grid_of
 
 _NOTHING = Findings(count=0, first=())
@@ -77,22 +76,11 @@ class UnitFeed:
 
 
 def _tape(feed: Feed, quotes: list[Quote], trades: list[Trade]) -> Tape:
-    quoted, traded = np.array(quotes, dtype=object).T, np.array(trades, dtype=object).reshape(-1, 5).T
     return Tape(
         venue=feed.venue,
         symbol=feed.symbol,
-        quotes=Quotes(
-            exchange_ns=quoted[1].astype(np.int64),
-            local_ns=quoted[0].astype(np.int64),
-            **{name: quoted[i].astype(np.float64) for i, name in enumerate(("bid", "bid_size", "ask", "ask_size"), 2)},
-        ),
-        trades=Trades(
-            exchange_ns=traded[1].astype(np.int64),
-            local_ns=traded[0].astype(np.int64),
-            price=traded[2].astype(np.float64),
-            size=traded[3].astype(np.float64),
-            taker_side=traded[4].astype(np.int8),
-        ),
+        quotes=quotes_of(quotes),
+        trades=trades_of(trades),
         report=TapeReport(
             path=Path(f"{feed.venue} {feed.symbol}"),
             lines=len(quotes) + len(trades),

@@ -10,10 +10,11 @@ from hftgym.backtest import Backtest, backtest
 from hftgym.live.broker import Fill
 from hftgym.live.events import Event, Quote, Trade
 from hftgym.live.journal import EVENTS, JournalError, read_session
+from hftgym.live.rows import quotes_of, trades_of
 from hftgym.params import EnvParams
 from hftgym.tape.columns import joined
 from hftgym.tape.steps import Steps, step_of
-from hftgym.tape.types import Quotes, Tape, Trades
+from hftgym.tape.types import Tape
 from hftgym.tape.watch import Watch
 
 _START = frozenset({"params", "venue", "symbol", "price_step", "latency_s"})
@@ -117,34 +118,22 @@ def read_recorded(path: Path | str, *, session: int = -1) -> Recorded:
 
 
 def _tape_of(events: list[Event], start: dict[str, Any], *, path: Path) -> Tape:
-    quotes = _columns([event for event in events if isinstance(event, Quote)], Quote)
-    trades = _columns([event for event in events if isinstance(event, Trade)], Trade)
-    if not len(quotes["bid"]):
+    quotes = quotes_of([event for event in events if isinstance(event, Quote)])
+    trades = trades_of([event for event in events if isinstance(event, Trade)])
+    if not len(quotes):
         raise JournalError(f"{path}: the session has seen no quote, there is nothing to replay")
-    trades["taker_side"] = trades["taker_side"].astype(np.int8)
-    rows = Quotes(**quotes), Trades(**trades)
     watch = Watch()
-    watch.add(joined(*rows), rows[0])
+    watch.add(joined(quotes, trades), quotes)
     step = start["price_step"] or None
-    size = step_of((quotes["bid_size"], quotes["ask_size"], trades["size"]))
+    size = step_of((quotes.bid_size, quotes.ask_size, trades.size))
     return Tape(
         venue=start["venue"],
         symbol=start["symbol"],
-        quotes=rows[0],
-        trades=rows[1],
+        quotes=quotes,
+        trades=trades,
         report=watch.report(path),
         steps=Steps(price=step, size=size),
     )
-
-
-def _columns(rows: list[Any], kind: type[Quote] | type[Trade]) -> dict[str, np.ndarray]:
-    """Return rows as columns with the names of a tape."""
-    columns = zip(*rows, strict=True) if rows else [()] * len(kind._fields)
-    dtypes = {"received_ns": np.int64, "exchange_ns": np.int64}
-    named = zip(kind._fields, columns, strict=True)
-    found = {name: np.array(column, dtype=dtypes.get(name, np.float64)) for name, column in named}
-    found["local_ns"] = found.pop("received_ns")
-    return found
 
 
 class _Listener:
