@@ -25,7 +25,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from hftgym.live.events import Feed
+from hftgym.live.events import Feed, Status
 from hftgym.live.rows import record
 from hftgym.tape import TapeWriter, finish_tape, open_tape, read_chunks
 from scripts.live_parts import VENUES, feed_of
@@ -97,7 +97,13 @@ async def _record(feed: Feed, out: Path, *, seconds: float | None) -> None:
         TapeWriter(out, venue=feed.venue, symbol=feed.symbol, journal=True) as writer,
     ):
         told = f"{feed.venue} {feed.symbol}: {{:,}} rows, Ctrl-C ends it"
-        await record(feed, writer, seconds=seconds, on_rows=lambda rows: status.update(told.format(rows)))
+        await record(
+            feed, writer, seconds=seconds, on_rows=lambda rows: status.update(told.format(rows)), on_status=_tell
+        )
+
+
+def _tell(status: Status) -> None:
+    print(f"{status.kind}: {status.text}", file=sys.stderr)
 
 
 def convert(source: Path, out: Path, *, symbol: str | None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hftgym.live.events import Feed, Quote, Trade
+from hftgym.live.events import Feed, Quote, Status, Trade
 from hftgym.tape.types import Quotes, Trades
 from hftgym.tape.writer import TapeWriter
 
@@ -32,7 +32,12 @@ def _columns(events: Sequence[Quote] | Sequence[Trade], values: int) -> tuple[li
 
 
 async def record(
-    feed: Feed, writer: TapeWriter, *, seconds: float | None = None, on_rows: Callable[[int], None] | None = None
+    feed: Feed,
+    writer: TapeWriter,
+    *,
+    seconds: float | None = None,
+    on_rows: Callable[[int], None] | None = None,
+    on_status: Callable[[Status], None] | None = None,
 ) -> int:
     """Write what a feed tells, at least once a second, until it ends, so many seconds have passed, or it is cancelled.
 
@@ -44,6 +49,7 @@ async def record(
         writer: Where to; it is left open.
         seconds: Of receipt, from the first row on.
         on_rows: Told of the number of rows so far.
+        on_status: Told of what happens to the connection.
 
     Returns:
         The rows written.
@@ -65,6 +71,8 @@ async def record(
                 quotes.append(event)
             elif isinstance(event, Trade):
                 trades.append(event)
+            elif on_status is not None:
+                on_status(event)
             now = event.received_ns
             if now - flushed_ns >= _FLUSH_NS or len(quotes) + len(trades) >= _MOST_ROWS:
                 rows, flushed_ns = rows + flush(), now
