@@ -175,14 +175,19 @@ def test_ctrl_c_saves_and_leaves_a_model(tiny, whole, tmp_path, monkeypatch):
 
 
 def test_a_second_ctrl_c_does_not_wait():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores the signal
+
     def twice(stop):
         with stop.from_ctrl_c():
             os.kill(os.getpid(), signal.SIGINT)
             assert stop.made
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        twice(callbacks.StopRequest())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            twice(callbacks.StopRequest())
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_finished_run_is_left_alone_or_extended(tiny, whole, tmp_path):
