@@ -103,6 +103,7 @@ def test_exact_moments_are_those_of_all_paths():
     assert found.inventory_std == pytest.approx(math.sqrt(total[3] - total[2] ** 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [cartea_jaimungal, default_market])
 def test_the_page_shows_the_exact_figures(part):
     lines = [re.sub(r"\s+", " ", line) for line in PAGE.splitlines()]

@@ -138,6 +138,7 @@ def test_a_curve_survives_its_file_and_a_broken_one_is_explained(tmp_path):
         read_curve(tmp_path / "curve.csv")
 
 
+@pytest.mark.slow
 def test_several_seeds_are_several_runs_and_come_to_a_median(tiny, tmp_path):
     models = train_seeds(tiny, tmp_path, (0, 2))
     alone = train(dataclasses.replace(tiny, seed=2), tmp_path / "alone", progress=False)

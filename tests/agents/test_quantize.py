@@ -151,6 +151,7 @@ def test_bad_input_is_refused(source, tmp_path, lenient):
         quantize(source, tmp_path / "missing" / "int8.onnx", episodes=2)
 
 
+@pytest.mark.slow
 def test_every_byte_flipped_and_every_cut_is_refused(source):
     """Of both precisions: one bit of every byte, 3,000 bytes by any mask, 3,000 cuts."""
     generator = np.random.default_rng(0)

@@ -89,6 +89,7 @@ def test_spec_survives_json(env_id, params):
     json.loads(envs.spec.to_json())
 
 
+@pytest.mark.slow
 def test_make_registers_by_module_name(env_id):
     code = f"import gymnasium as gym; e = gym.make('hftgym:{env_id}'); e.reset(seed=0); print(e.spec.id)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -133,6 +133,7 @@ async def test_a_lost_connection_loses_no_fill(b):
     await b.quoted(99.4, 100.6, 1.0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["deaf", "mute"])
 def test_an_order_without_an_answer_is_found_or_given_up(kind, how):
     async def play():

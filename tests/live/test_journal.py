@@ -67,6 +67,7 @@ def test_every_line_can_be_read_by_tail_and_grep(tmp_path):
     assert last[9:].startswith('{"record":"')
 
 
+@pytest.mark.slow
 def test_a_kill_at_twenty_moments_loses_nothing_that_was_acknowledged(tmp_path):
     kill(tmp_path, 20)
 

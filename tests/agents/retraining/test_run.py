@@ -25,6 +25,7 @@ MONDAY = datetime(2026, 11, 16, 3, tzinfo=UTC)
 FILES = {"record.json", "model.onnx", "model.zip", "manifest.json", "config.toml"}
 
 
+@pytest.mark.slow
 def test_weeks_go_by(folder, recipe, models, snapshot):
     folder.champion.write_bytes(models[2])  # hardly better than noise
     said: list[str] = []
@@ -69,6 +70,7 @@ def test_the_first_one_is_champion_without_a_test(folder, recipe):
     assert folder.whole() == (folder.entry(1) / "model.onnx").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_challenger_that_is_not_shown_to_be_better_changes_nothing(folder, recipe):
     folder.ask(recipe)
     before = folder.whole()
@@ -190,6 +192,7 @@ def test_a_champion_of_another_environment_is_refused_before_anything(folder, re
             before = snapshot(folder.path)
 
 
+@pytest.mark.slow
 def test_ticks_have_a_say(folder, recipe, tape, models):
     params = dataclasses.replace(recipe.market.params, tick_s=0.1)
     market = Market(params=params, source="a tape", held_out=tape(40.0))
