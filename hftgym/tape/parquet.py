@@ -42,7 +42,7 @@ def recognises(head: bytes, path: Path) -> bool:
     pa, pq = arrow()
     try:
         return KEY.encode() in (pq.read_metadata(path).metadata or {})
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return True
 
 
@@ -271,7 +271,7 @@ def _tables(tape: TapeFile, rows: int) -> Iterator[Columns]:
                 found = file.read_row_group(group, use_threads=False)
             except MemoryError:
                 raise
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise TapeError(f"{tape.path}: damaged after row {done:,}: {_short(error)}") from None
             table = {name: found[name].to_numpy() for name in DTYPES}
             done += found.num_rows

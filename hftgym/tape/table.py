@@ -151,7 +151,7 @@ def _feed_parquet(path: Path, builder: TapeBuilder, choice: Choice) -> Iterator[
                 table.add(Block(columns, np.arange(len(batch)) + builder.lines + 1))
                 builder.advance(len(batch))
                 yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TapeError(f"{path}: the parquet file cannot be read ({shown(str(error))})") from error
 
 
