@@ -4,11 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from hftgym.live.events import Event, Feed, FeedCounters, Quote, Status, Trade
-from hftgym.live.rows import quotes_of, trades_of
-from hftgym.tape import Findings, Tape, TapeReport
+from hftgym.live.rows import tape_of
+from hftgym.tape import Tape
 from hftgym.tape.track import grid_of
-
-_NOTHING = Findings(count=0, first=())
 
 
 async def measured(feed: Feed, events: AsyncIterator[Event], *, seconds: float) -> Tape:
@@ -25,7 +23,8 @@ async def measured(feed: Feed, events: AsyncIterator[Event], *, seconds: float) 
         elif isinstance(event, Trade) and quotes:
             trades.append(event)
         if quotes and event.received_ns - quotes[0].received_ns >= seconds * 1e9:
-            return _tape(feed, quotes, trades)
+            path = Path(f"{feed.venue} {feed.symbol}")
+            return tape_of(quotes, trades, venue=feed.venue, symbol=feed.symbol, path=path)
     raise ValueError(f"{feed.venue} {feed.symbol}: the feed ended before {seconds:g} s were measured")
 
 
@@ -73,23 +72,3 @@ class UnitFeed:
         if not self._steps:
             return price
         return round(price * self._per_unit / self._steps) * self._steps / self._per_unit
-
-
-def _tape(feed: Feed, quotes: list[Quote], trades: list[Trade]) -> Tape:
-    return Tape(
-        venue=feed.venue,
-        symbol=feed.symbol,
-        quotes=quotes_of(quotes),
-        trades=trades_of(trades),
-        report=TapeReport(
-            path=Path(f"{feed.venue} {feed.symbol}"),
-            lines=len(quotes) + len(trades),
-            quotes=len(quotes),
-            trades=len(trades),
-            ignored={},
-            bad_lines=_NOTHING,
-            crossed_quotes=_NOTHING,
-            backwards=_NOTHING,
-            gaps=_NOTHING,
-        ),
-    )

@@ -10,12 +10,9 @@ from hftgym.backtest import Backtest, backtest
 from hftgym.live.broker import Fill
 from hftgym.live.events import Event, Quote, Trade
 from hftgym.live.journal import EVENTS, JournalError, read_session
-from hftgym.live.rows import quotes_of, trades_of
+from hftgym.live.rows import tape_of
 from hftgym.params import EnvParams
-from hftgym.tape.columns import joined
-from hftgym.tape.steps import Steps, step_of
 from hftgym.tape.types import Tape
-from hftgym.tape.watch import Watch
 
 _START = frozenset({"params", "venue", "symbol", "price_step", "latency_s"})
 _BREAKS = frozenset({"disconnected", "gap", "stale", "shutdown"})
@@ -118,22 +115,12 @@ def read_recorded(path: Path | str, *, session: int = -1) -> Recorded:
 
 
 def _tape_of(events: list[Event], start: dict[str, Any], *, path: Path) -> Tape:
-    quotes = quotes_of([event for event in events if isinstance(event, Quote)])
-    trades = trades_of([event for event in events if isinstance(event, Trade)])
-    if not len(quotes):
+    quotes = [event for event in events if isinstance(event, Quote)]
+    trades = [event for event in events if isinstance(event, Trade)]
+    if not quotes:
         raise JournalError(f"{path}: the session has seen no quote, there is nothing to replay")
-    watch = Watch()
-    watch.add(joined(quotes, trades), quotes)
     step = start["price_step"] or None
-    size = step_of((quotes.bid_size, quotes.ask_size, trades.size))
-    return Tape(
-        venue=start["venue"],
-        symbol=start["symbol"],
-        quotes=quotes,
-        trades=trades,
-        report=watch.report(path),
-        steps=Steps(price=step, size=size),
-    )
+    return tape_of(quotes, trades, venue=start["venue"], symbol=start["symbol"], path=path, price_step=step)
 
 
 class _Listener:

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from hftgym.live.events import Feed, Quote, Status, Trade
-from hftgym.tape.types import Quotes, Trades
+from hftgym.tape.columns import joined
+from hftgym.tape.steps import Steps, step_of
+from hftgym.tape.types import Quotes, Tape, Trades
+from hftgym.tape.watch import Watch
 from hftgym.tape.writer import TapeWriter
 
 _FLUSH_NS, _MOST_ROWS = 1_000_000_000, 10_000
@@ -23,6 +27,34 @@ def trades_of(events: Sequence[Trade]) -> Trades:
     """Return trades as columns."""
     times, (price, size, side) = _columns(events, 3)
     return Trades(local_ns=times[0], exchange_ns=times[1], price=price, size=size, taker_side=side.astype(np.int8))
+
+
+def tape_of(
+    quotes: Sequence[Quote],
+    trades: Sequence[Trade],
+    *,
+    venue: str,
+    symbol: str,
+    path: Path,
+    price_step: float | None = None,
+) -> Tape:
+    """Return events as a tape, whose report counts what is odd in them.
+
+    Args:
+        quotes: At least one.
+        trades: Possibly none.
+        venue: Where.
+        symbol: What.
+        path: What the report calls it.
+        price_step: The price grid, quote currency; measured if None.
+    """
+    quoted, traded = quotes_of(quotes), trades_of(trades)
+    watch = Watch()
+    watch.add(joined(quoted, traded), quoted)
+    report, steps = watch.report(path), None
+    if price_step is not None:
+        steps = Steps(price=price_step, size=step_of((quoted.bid_size, quoted.ask_size, traded.size)))
+    return Tape(venue=venue, symbol=symbol, quotes=quoted, trades=traded, report=report, steps=steps)
 
 
 def _columns(events: Sequence[Quote] | Sequence[Trade], values: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -1,12 +1,13 @@
 """A feed recorded: what it told is on the tape, however the recording ends."""
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hftgym.live.events import Quote, Trade
-from hftgym.live.rows import quotes_of, record, trades_of
+from hftgym.live.rows import quotes_of, record, tape_of, trades_of
 from hftgym.tape import NO_TIME, TapeWriter, finish_tape, read_tape
 from tests.live.recorded import RecordedFeed
 from tests.tapes import START_NS, random_tape
@@ -86,3 +87,9 @@ def test_rows_keep_every_digit():
     trades = trades_of([Trade(time, time - 1, 0.1, 0.3, -1)])
     assert (trades.local_ns[0], trades.exchange_ns[0], trades.taker_side[0]) == (time, time - 1, -1)
     assert len(trades_of([])) == 0
+
+
+def test_what_was_odd_in_a_feed_is_in_the_tapes_report():
+    quotes = [Quote(START_NS + time, NO_TIME, bid, 1.0, 100.1, 1.0) for time, bid in ((0, 99.9), (3 * 10**9, 100.2))]
+    report = tape_of(quotes, [], venue="test", symbol="TEST", path=Path("live")).report
+    assert (report.quotes, report.gaps.count, report.crossed_quotes.count) == (2, 1, 1)
