@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hftgym.live.broker import NOTHING, Wanted
 from hftgym.live.brokers.desk import Desk, Patience
 from hftgym.live.brokers.ids import OrderIds
-from hftgym.live.brokers.venue import Market
+from hftgym.live.brokers.venue import Execution, Market, Report
 from tests.live.simulated_venue import SimulatedVenue
 
 ANY = st.integers(0, 10**6)
@@ -121,6 +121,20 @@ class DeskMachine(RuleBasedStateMachine):
         assert self.desk.table.inventory == self.venue.position()
 
 
+def test_what_overtook_the_name_of_its_order_is_not_wanted_again():
+    desk = Desk(Market(price_step=1.0, lot=1.0), OrderIds("laws"), patience=Patience(), wall_clock=lambda: 0)
+    desk.want(Wanted(95, 99, 2, 0))
+    order = desk.next(0).order
+    # Some venues name an execution's order by their own number alone, which no answer has told yet.
+    executions = [Execution(f"t{n}", "", "v0", 1, 95.0, 1.0, 0.0) for n in range(2)]
+    desk.lost(order, 0)
+    assert desk.next(0).kind == "look"
+    desk.want(Wanted(95, 99, 2, 0))
+    desk.looked(order, 0, report=Report(order.ticket.order_id, "v0", "filled", 2.0), executions=executions, now_ns=0)
+    assert desk.table.inventory == 2.0
+    assert desk.next(0) is None, "both units that the latest want allows have come"
+
+
 def test_quick():
     run(examples=100, steps=60)
 
@@ -131,5 +145,6 @@ def test_long():
 
 
 def run(*, examples, steps):
-    chosen = settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None)
+    # The same examples everywhere: a run of another seed is an attack to be made by hand, not a reason of CI's to fail.
+    chosen = settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None, derandomize=True)
     run_state_machine_as_test(DeskMachine, settings=chosen)

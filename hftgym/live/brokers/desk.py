@@ -82,7 +82,7 @@ class Desk:
         self._market, self._ids, self._patience = market, ids, patience
         self._allow_taking, self._sent = allow_taking, sent
         self._wanted: dict[int, Ticket | None] = {1: None, -1: None}
-        self._room = {1: 0.0, -1: 0.0}  # units that the latest `want` still allows
+        self._allowed = {1: 0.0, -1: 0.0}  # units that the latest `want` allows; `_room` is what is left of them
         self._best = {1: math.nan, -1: math.nan}  # best bid and ask; comparisons with NaN are False
         self._fresh = {1: False, -1: False}  # wanted, neither sent nor found resting
 
@@ -92,11 +92,12 @@ class Desk:
 
     def want(self, wanted: Wanted = NOTHING) -> None:
         """Want these quotes from now on."""
+        self.table.filled = {1: 0.0, -1: 0.0}
         sizes = {1: (wanted.bid, wanted.bid_size), -1: (wanted.ask, wanted.ask_size)}
         for side, (price, size) in sizes.items():
             ticket = self._ticket(side, price, size)
             self.counters.dropped += self._fresh[side]
-            self._wanted[side], self._room[side] = ticket, ticket.size if ticket else 0.0
+            self._wanted[side], self._allowed[side] = ticket, ticket.size if ticket else 0.0
             resting = [order for order in self.table.live() if order.ticket.side == side]
             kept = any(self._keeps(order) for order in resting)
             self.counters.kept += kept
@@ -116,6 +117,9 @@ class Desk:
             return None
         return Ticket("", side, price, size, taking)
 
+    def _room(self, side: int) -> float:
+        return max(self._allowed[side] - self.table.filled[side], 0.0)
+
     def _crosses(self, side: int, price: float) -> bool:
         return side * (price - self._best[-side]) >= 0
 
@@ -126,7 +130,7 @@ class Desk:
         """
         wanted = self._wanted[order.ticket.side]
         same = wanted is not None and wanted.price == order.ticket.price and wanted.taking == order.ticket.taking
-        return same and order.left <= self._room[order.ticket.side] + DUST
+        return same and order.left <= self._room(order.ticket.side) + DUST
 
     def next(self, now_ns: int, *, may_place: bool = True) -> Action | None:
         """Return what to send now, None if nothing; it counts as sent. Cancels go first, then questions, then orders.
@@ -153,7 +157,7 @@ class Desk:
         for side, wanted in self._wanted.items():
             if wanted is None or any(order.ticket.side == side for order in live):
                 continue
-            size = self._market.size(min(wanted.size, self._room[side]), price=wanted.price)
+            size = self._market.size(min(wanted.size, self._room(side)), price=wanted.price)
             # Never against an own order; nor, if it is only to rest, where it would take by now.
             own = any(side * (wanted.price - order.ticket.price) >= 0 for order in live)
             if size <= 0 or own or (not wanted.taking and self._crosses(side, wanted.price)):
@@ -163,7 +167,7 @@ class Desk:
             order = Order(ticket, now_ns, now_ns, now_ns + self._ns(wait_s))
             self._fresh[side] = False
             if wanted.taking:
-                self._room[side] = 0.0  # what it does not get is not tried again before the next decision
+                self._allowed[side] = 0.0  # what it does not get is not tried again before the next decision
             if self._sent is not None:
                 self._sent(OpenOrder(order_id=ticket.order_id, side=side, price=ticket.price, left=size))
             self.table.add(order)
@@ -193,12 +197,7 @@ class Desk:
 
     def execution(self, execution: Execution, now_ns: int) -> bool:
         """Take in an execution; False if it is known already or of no order in the table."""
-        done = self.table.execution(execution, now_ns)
-        if done is None:
-            return False
-        order, fill = done
-        self._room[order.ticket.side] = max(self._room[order.ticket.side] - fill.size, 0.0)
-        return True
+        return self.table.execution(execution, now_ns)
 
     def refused(self, order: Order, now_ns: int, *, final: bool = True) -> None:
         """The order that was to be placed was not: rejected, or, not `final`, only too early and to be sent again."""
@@ -210,7 +209,7 @@ class Desk:
 
     def _count_rejected(self, order: Order) -> None:
         self.counters.rejected += 1
-        self._room[order.ticket.side] = 0.0  # not again before the next decision
+        self._allowed[order.ticket.side] = 0.0  # not again before the next decision
 
     def lost(self, order: Order, now_ns: int) -> None:
         """Nobody knows what became of a request: ask."""

@@ -90,6 +90,7 @@ class OrderTable:
     def __init__(self, wall_clock: Callable[[], int]) -> None:
         self.inventory = 0.0  # units: what was held at the start and every fill since
         self.fills: deque[Fill] = deque()
+        self.filled = {1: 0.0, -1: 0.0}  # units bought and sold since someone set them to 0
         self.duplicates = 0  # executions told again
         self.strangers = 0  # executions of orders that are not in the table
         self._clock = wall_clock
@@ -127,25 +128,26 @@ class OrderTable:
         self.settle(order)
         return order
 
-    def execution(self, execution: Execution, now_ns: int) -> tuple[Order, Fill] | None:
-        """Take in an execution; None if it is known already or its order is not in the table."""
+    def execution(self, execution: Execution, now_ns: int) -> bool:
+        """Take in an execution; False if it is known already or its order is not in the table."""
         order = self.get(execution.order_id, execution.venue_id)
         if order is None:
             if execution.order_id:
                 self.strangers += 1
             else:
                 self._waiting.append(execution)  # it has overtaken the answer that names its order
-            return None
+            return False
         order.heard_ns = now_ns
         if not order.execute(execution):
             self.duplicates += 1
-            return None
+            return False
         side = order.ticket.side
         fill = Fill(self._clock(), side, execution.price, execution.size, execution.fee, order.ticket.order_id)
         self.inventory += side * execution.size
+        self.filled[side] += execution.size
         self.fills.append(fill)
         self.settle(order)
-        return order, fill
+        return True
 
     def settle(self, order: Order) -> None:
         """Move an order to where its state belongs."""
