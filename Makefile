@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --quiet
 TAPE ?=
+PARTS ?=
 TORCH := 2.13.0
 # A local wheel folder (PIP_FIND_LINKS) is honoured; otherwise uv picks the CPU build of torch.
 ifdef PIP_FIND_LINKS
@@ -13,10 +14,10 @@ else
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: help demo test test-all lint types format benchmark constraints clean
+.PHONY: help demo test test-all lint types format benchmark benchmark-compare constraints clean
 
 help:  ## show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once) ..."
@@ -47,8 +48,11 @@ types: $(STAMP)  ## static types
 format: $(STAMP)  ## rewrite the code in the project's format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-benchmark: $(STAMP)  ## every speed bar, as figures and same-run ratios
-	@$(BIN)/python scripts/benchmark.py
+benchmark: $(STAMP)  ## measure every speed and quality bar again, into BENCHMARKS.md (half an hour; PARTS="batch zscore" for some)
+	@$(BIN)/python scripts/benchmark.py --keep $(PARTS)
+
+benchmark-compare: $(STAMP)  ## say what got worse since the figures that were kept (PARTS= as above)
+	@$(BIN)/python scripts/benchmark.py --compare $(PARTS)
 
 constraints: $(STAMP)  ## pin the newest tested versions again
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --no-annotate --no-header --no-emit-package torch pyproject.toml \
