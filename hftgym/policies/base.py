@@ -152,7 +152,12 @@ def checked_action(action: ArrayLike, params: EnvParams, *, name: str) -> NDArra
     """
     width = 4 if params.sized_actions else 2
     checked = np.asarray(action, dtype=np.float64)
-    if checked.shape not in ((2,), (width,)) or not all(abs(value) <= 1 for value in checked.tolist()):
+    wrong = checked.shape != (2,) and checked.shape != (width,)
+    # A loop over two numbers takes a quarter of the time of `all` or numpy.
+    for value in () if wrong else checked.tolist():
+        if not -1 <= value <= 1:  # NaN too
+            wrong = True
+    if wrong:
         wanted = "two numbers in [-1, 1] (bid, ask)" + ("" if width == 2 else ", or four with the sizes")
         raise ValueError(f"{name} must return {wanted}, got {checked}")
-    return with_sizes(checked, width)
+    return checked if checked.size == width else with_sizes(checked, width)
