@@ -11,7 +11,6 @@ from hftgym.live.broker import NOTHING, Broker, Fill, Wanted
 from hftgym.live.events import Event, Feed, Quote, Status
 from hftgym.live.latency import LatencyMonitor
 from hftgym.live.risk import RiskGate, RiskView
-from hftgym.market import layout as at
 from hftgym.market.layout import N_INFO
 from hftgym.market.live import begin, quotes, settle_fills, wind_clock
 from hftgym.market.single import FIELDS_AT, allocate
@@ -24,7 +23,6 @@ State = Literal["waiting", "warming", "trading", "withdrawn", "stopped"]
 _STARTS, _GOES_ON, _NO_FILLS = np.ones(1, dtype=bool), np.zeros(1, dtype=bool), np.zeros((0, 4))
 # More ticks than this in which nothing came are no market but a clock that has jumped, or a machine that has slept.
 _MOST_SILENT_TICKS = 1_000
-_ACCOUNT = slice(FIELDS_AT, FIELDS_AT + N_INFO)  # in the memory of the environment
 
 
 class Snapshot(NamedTuple):
@@ -105,14 +103,15 @@ class LiveSession:
         self._gate, self._journal, self._clock, self._observers = gate, journal, clock, observers
         self._steps, self._per_unit = grid_of(price_step)
         self._memory, self._observation = allocate(params), np.zeros(N_FEATURES, dtype=np.float32)
-        self._account = [0.0] * N_INFO
+        self._account = self._memory[FIELDS_AT : FIELDS_AT + N_INFO]
         self._sent = NOTHING
         self._acts, self._policy_state = hasattr(policy, "act") and hasattr(policy, "reset"), None
         self._ticks: Clock | None = None
         self._tick, self._next_ns, self._now_ns, self._quoted_ns = 0, 0, 0, 0
         self._quote: Quote | None = None
         self._episode_start, self._warm_ticks, self._whole = True, 0, True
-        self._cash, self._inventory, self._start_equity, self._latency_ns = 0.0, 0.0, 0.0, 0
+        self._cash, self._inventory, self._equity, self._start_equity, self._mid = 0.0, 0.0, 0.0, 0.0, 0.0
+        self._latency_ns = 0
         self._last_tick: int | None = None
         self._stopping = asyncio.Event()
 
@@ -256,7 +255,8 @@ class LiveSession:
         assert self._quote is not None
         _, _, bid, _, ask, _ = self._quote
         mid = 0.5 * bid + 0.5 * ask
-        return mid, max((ask - bid) / 2, least_half_spread(mid, self._steps, self._per_unit))
+        half, least = (ask - bid) / 2, least_half_spread(mid, self._steps, self._per_unit)
+        return mid, half if half > least else least
 
     def _start_window(self, mid: float, half: float, fills: Sequence[Fill]) -> None:
         """Begin an episode with an empty window; fills meanwhile go straight into the account."""
@@ -264,21 +264,22 @@ class LiveSession:
             self._cash -= fill.side * fill.size * fill.price + fill.fee
             self._inventory += fill.side * fill.size
         begin(self._memory, self._observation, mid, half, self._cash, self._inventory)
-        self._account = self._memory[_ACCOUNT].tolist()
+        self._mid, self._equity = mid, self._cash + self._inventory * mid
         first = self.state == "waiting"
         self._episode_start, self._policy_state = True, None
         # At the start an agent begins as in every episode; after a break it waits until the window is full again.
         self._warm_ticks = 0 if first else self.params.window - 1
         self.state = "trading" if first else "warming"
-        self._start_equity = self._start_equity if not first else self._cash + self._inventory * mid
+        self._start_equity = self._start_equity if not first else self._equity
 
     def _settle(self, fills: Sequence[Fill], mid: float, half: float) -> None:
         rows = np.array([(f.side, f.price, f.size, f.fee) for f in fills], dtype=np.float64) if fills else _NO_FILLS
-        _, ended = settle_fills(self._memory, self._observation, rows, self._sent.bid, self._sent.ask, mid, half)
-        # One list a tick: numpy takes as long to give a single number.
-        self._account = account = self._memory[_ACCOUNT].tolist()
-        self._cash, self._inventory = account[at.CASH], account[at.INVENTORY]
-        if account[at.EQUITY] <= 0:
+        bid, ask, _, _ = self._sent
+        self._mid = mid
+        self._cash, self._inventory, self._equity, ended = settle_fills(
+            self._memory, self._observation, rows, bid, ask, mid, half
+        )
+        if self._equity <= 0:
             self.stop("ruin: the equity is not above 0")
         elif ended:
             wind_clock(self._memory, self._observation)
@@ -328,23 +329,22 @@ class LiveSession:
         assert self._quote is not None
         _, _, bid, _, ask, _ = self._quote
         bids, asks = self.broker.in_flight()
-        account = self._account
         return RiskView(  # by position, as it is made once a tick
             time_ns,
-            account[at.MID],
+            self._mid,
             bid,
             ask,
             self._inventory,
             bids,
             asks,
-            account[at.EQUITY],
+            self._equity,
             self._start_equity,
             time_ns - self._quoted_ns,
             self._latency_ns,
         )
 
     def _tell(self, time_ns: int, fills: tuple[Fill, ...]) -> None:
-        mid, bid, ask, inventory, cash, equity, _, _, fees, capture, drift = self._account
+        mid, bid, ask, inventory, cash, equity, _, _, fees, capture, drift = self._account.tolist()
         if self._journal is not None:
             self._journal.append("mark", tick=self._tick, mid=mid, cash=cash, inventory=inventory, equity=equity)
         if not self._observers:

@@ -85,7 +85,7 @@ def quotes(memory, action, half_spread, steps, per_unit):
 def settle_fills(memory, observation, fills, bid, ask, next_mid, next_half_spread):
     """Close the tick with these fills, rows of (side, price, units, fee) in the order of time.
 
-    Returns (reward, terminated).
+    Returns (cash, inventory, equity, terminated).
     """
     p, f, now = parts_of(memory)
     prices, _, _, _, _ = rings_of(memory, p)
@@ -99,7 +99,7 @@ def settle_fills(memory, observation, fills, bid, ask, next_mid, next_half_sprea
         tally = Tally(added.bought, added.paid, added.sold, added.received, tally.fees + charged, added.captured)
     close_tick(f, now, 1, 0, p, before, bid, ask, tally, next_mid, next_half_spread)
     finish_tick(f, prices, turn, observation)
-    return now[at.REWARD], now[at.TERMINATED] != 0.0
+    return f[at.CASH], f[at.INVENTORY], f[at.EQUITY], now[at.TERMINATED] != 0.0
 
 
 @kernel
