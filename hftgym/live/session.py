@@ -107,6 +107,7 @@ class LiveSession:
         self._sent = NOTHING
         self._acts, self._policy_state = hasattr(policy, "act") and hasattr(policy, "reset"), None
         self._ticks: Clock | None = None
+        self._most_silent_ns = _MOST_SILENT_TICKS * params.tick_s * 1e9
         self._tick, self._next_ns, self._now_ns, self._quoted_ns = 0, 0, 0, 0
         self._quote: Quote | None = None
         self._episode_start, self._warm_ticks, self._whole = True, 0, True
@@ -220,7 +221,7 @@ class LiveSession:
     def _pass(self, now_ns: int) -> None:
         """End every tick that has ended before `now_ns`."""
         assert self._ticks is not None
-        if now_ns - self._next_ns > _MOST_SILENT_TICKS * self.params.tick_s * 1e9:
+        if now_ns - self._next_ns > self._most_silent_ns:
             self._break("the clock jumped", now_ns)
             self._end_tick(self._next_ns)
             self._ticks = Clock(first_ns=now_ns, tick_s=self.params.tick_s, latency_s=0.0)
@@ -284,7 +285,8 @@ class LiveSession:
         elif ended:
             wind_clock(self._memory, self._observation)
             self._episode_start = True
-        self._warm_ticks = max(0, self._warm_ticks - 1)
+        if self._warm_ticks:
+            self._warm_ticks -= 1
         if self.state == "warming" and self._warm_ticks == 0 and self._whole:
             self.state, self.reason = "trading", ""
 
