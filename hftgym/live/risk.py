@@ -157,7 +157,7 @@ class RiskGate:
             reason = "tripped"
         elif not known or wanted.bid_size < 0 or wanted.ask_size < 0 or bids < 0 or asks < 0:
             reason = "not finite"
-        elif not 0 < best_bid <= mid <= best_ask or best_bid == best_ask:
+        elif not (0 < best_bid < best_ask and best_bid <= mid <= best_ask):
             reason = "crossed"
         elif data_age_ns < 0:
             reason = "clock"

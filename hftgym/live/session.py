@@ -71,8 +71,8 @@ class LiveSession:
 
     Args:
         feed: The market.
-        policy: Anything with SB3's `predict`. Where it has `act` and `reset` too, as `OnnxPolicy` does, these decide: the
-            same, and sooner. What it remembers then is its own, so that it serves one session at a time.
+        policy: Anything with SB3's `predict`. Where it has `act` and `reset` too, as `OnnxPolicy`, these decide: the
+            same, and sooner. It remembers by itself then, so that it serves one session at a time.
         broker: Where orders go.
         params: The market as the policy is to see it.
         price_step: The price grid that quotes are rounded to; None for none.

@@ -152,12 +152,15 @@ def checked_action(action: ArrayLike, params: EnvParams, *, name: str) -> NDArra
     """
     width = 4 if params.sized_actions else 2
     checked = np.asarray(action, dtype=np.float64)
-    wrong = checked.shape != (2,) and checked.shape != (width,)
-    # A loop over two numbers takes a quarter of the time of `all` or numpy.
-    for value in () if wrong else checked.tolist():
-        if not -1 <= value <= 1:  # NaN too
-            wrong = True
-    if wrong:
+    if (checked.shape != (2,) and checked.shape != (width,)) or _outside(checked.tolist()):
         wanted = "two numbers in [-1, 1] (bid, ask)" + ("" if width == 2 else ", or four with the sizes")
         raise ValueError(f"{name} must return {wanted}, got {checked}")
     return checked if checked.size == width else with_sizes(checked, width)
+
+
+def _outside(values: list[float]) -> bool:
+    """Return whether one of them is not in [-1, 1]."""
+    for value in values:  # noqa: SIM110 - for two numbers three times as quick as `any`
+        if not -1 <= value <= 1:  # NaN too
+            return True
+    return False

@@ -52,7 +52,7 @@ class OnnxruntimeEngine:
 
     def bind(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]]) -> Callable[[], object]:
         """Return a function that computes one row from `inputs` into `outputs`, by IO binding."""
-        from onnxruntime import RunOptions
+        import onnxruntime as ort
 
         binding = self._session.io_binding()
         for name, array in zip(self._inputs, inputs, strict=True):
@@ -61,7 +61,7 @@ class OnnxruntimeEngine:
             binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         # The session's own method does nothing but unwrap its arguments, for a twelfth of the decision's time, and
         # without options onnxruntime makes new ones for every run, for a fifth of it.
-        return partial(self._session._sess.run_with_iobinding, binding._iobinding, RunOptions())
+        return partial(self._session._sess.run_with_iobinding, binding._iobinding, ort.RunOptions())
 
 
 def open_session(data: bytes, name: str) -> Any:
