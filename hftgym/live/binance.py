@@ -46,22 +46,10 @@ _SNAPSHOTS = {"spot": "https://api.binance.com/api/v3/depth", "usdm": "https://f
 _SNAPSHOT_LEVELS = 1_000
 _SNAPSHOT_BYTES = 16 * 2**20
 _NUMBERS = 2**63
-
-
-class _TradeNumbers(msgspec.Struct, array_like=True, gc=False):
-    """What texts are as numbers; to convert them to a tuple takes msgspec twice as long."""
-
-    price: float
-    size: float
-
-
-class _QuoteNumbers(msgspec.Struct, array_like=True, gc=False):
-    """As `_TradeNumbers`."""
-
-    bid: float
-    bid_size: float
-    ask: float
-    ask_size: float
+_SPACE, _BACKSLASH = b" \\"  # numbers: to look for one byte as bytes takes five times as long
+_Two = tuple[float, float]
+# Reads a text as JSON, four times as quick as `msgspec.convert`; it alone would take one with space around the number.
+_number_of = msgspec.json.Decoder(float).decode
 
 
 class BinanceReader(Reader):
@@ -110,7 +98,8 @@ class BinanceReader(Reader):
             if message.startswith(self._quote_start):
                 if self._depth:
                     return self._book(self._decode_quote(message).data, received_ns)
-                return self._usual_quote(self._decode_quote(message).data, received_ns)
+                if _SPACE not in message and _BACKSLASH not in message:
+                    return self._usual_quote(self._decode_quote(message).data, received_ns)
             if message.startswith(self._trade_start):
                 return self._usual_trade(self._decode_trade(message).data, received_ns)
         except (ValueError, OverflowError):  # msgspec's errors are ValueErrors
@@ -122,8 +111,8 @@ class BinanceReader(Reader):
             return ()
 
     def _usual_quote(self, event: Any, received_ns: int) -> Iterable[Event]:
-        numbers = msgspec.convert((event.b, event.B, event.a, event.A), _QuoteNumbers, strict=False)
-        bid, bid_size, ask, ask_size = numbers.bid, numbers.bid_size, numbers.ask, numbers.ask_size
+        bid, bid_size = _number_of(event.b), _number_of(event.B)
+        ask, ask_size = _number_of(event.a), _number_of(event.A)
         if event.s != self._symbol or not (
             0 <= event.u < _NUMBERS
             and 0.0 < bid < LARGEST
@@ -136,8 +125,7 @@ class BinanceReader(Reader):
         return self._quote(event.u, Quote(received_ns, time_ns, bid, bid_size, ask, ask_size))
 
     def _usual_trade(self, event: Any, received_ns: int) -> Iterable[Event]:
-        numbers = msgspec.convert((event.p, event.q), _TradeNumbers, strict=False)
-        price, size = numbers.price, numbers.size
+        price, size = msgspec.convert((event.p, event.q), _Two, strict=False)
         number = event.a if type(event) is AggTradeEvent else event.t
         if event.s != self._symbol or not (0 <= number < _NUMBERS and 0.0 < price < LARGEST and 0.0 < size < LARGEST):
             raise ValueError

@@ -50,7 +50,7 @@ class Row:
 
     def act(self, observation: Any) -> NDArray[np.float32]:
         """Return the action, a view of the row's own buffer; see `OnnxPolicy.act`."""
-        if type(observation) is not np.ndarray or observation.shape != _SHAPE or observation.dtype != _FLOAT32:
+        if type(observation) is not np.ndarray or observation.shape != _SHAPE or observation.dtype is not _FLOAT32:
             observation = as_observation(observation)
         # A sum of float32 numbers in float64 is finite if and only if they all are, and faster than numpy's test.
         if not math.isfinite(sum(observation.tolist())):
@@ -139,7 +139,7 @@ class RememberingRow:
 
     def _take(self, observation: Any) -> None:
         """Put an observation into the buffer, if it is one and finite."""
-        if type(observation) is not np.ndarray or observation.shape != _SHAPE or observation.dtype != _FLOAT32:
+        if type(observation) is not np.ndarray or observation.shape != _SHAPE or observation.dtype is not _FLOAT32:
             observation = as_observation(observation)
         if not math.isfinite(sum(observation.tolist())):
             raise not_finite(observation)
