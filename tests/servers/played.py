@@ -84,6 +84,22 @@ async def cut(connection: ServerConnection) -> None:
     await connection.wait_closed()
 
 
+async def cut_in_a_fragment(connection: ServerConnection) -> None:
+    """Drop the line within a message of several frames: the first is whole, of the second 10 of 100 bytes come."""
+    connection.transport.write(b'\x01\x0a{"stream":' + b'\x00\x64"btcusdt@b')
+    connection.transport.close()
+    await connection.wait_closed()
+
+
+def in_fragments(message: bytes, size: int) -> Fault:
+    """Send a message in frames of so many bytes."""
+
+    async def fault(connection: ServerConnection) -> None:
+        await connection.send([message[i : i + size].decode() for i in range(0, len(message), size)])
+
+    return fault
+
+
 async def hang(connection: ServerConnection) -> None:
     """Leave the socket half open: nothing is read any more, so that no ping is answered."""
     connection.transport.pause_reading()
