@@ -3,6 +3,8 @@
 import asyncio
 from typing import NamedTuple
 
+import numpy as np
+
 from hftgym.live.binance import BinanceFeed
 from hftgym.live.connection import Limits
 from hftgym.live.events import FeedCounters, Quote, Status, Trade
@@ -109,15 +111,26 @@ def through_a_socket(events, connections, *, limits, ping_s=None, **more):
     return asyncio.run(run())
 
 
-async def _run(feed, *, journal=None, limits=LIMITS):
-    snapshots, policy = [], Drawn(SEED)
+class Quoting:
+    """Quotes on both sides, always the same."""
+
+    def __init__(self):
+        self.seen = []
+
+    def predict(self, observation, state=None, **_):
+        self.seen.append(observation)
+        return np.zeros(2), state
+
+
+async def _run(feed, *, journal=None, broker=PaperBroker, policy=None):
+    snapshots, policy = [], policy or Drawn(SEED)
     session = LiveSession(
         feed,
         policy,
-        PaperBroker(PARAMS, latency_s=LATENCY_S),
+        broker(PARAMS, latency_s=LATENCY_S),
         params=PARAMS,
         price_step=0.1,
-        gate=RiskGate(limits),
+        gate=RiskGate(LIMITS),
         journal=journal,
         clock=None,
         observers=[snapshots.append],
