@@ -1,4 +1,4 @@
-"""A disk that fills up under a whole session: every order is cancelled, and the journal stands where the account did."""
+"""A disk that fills up under a whole session: every order is cancelled, the journal stands where the account did."""
 
 import json
 import logging
