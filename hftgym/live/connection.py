@@ -7,7 +7,7 @@ from typing import Any
 
 try:
     from websockets.asyncio.client import ClientConnection, connect
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
     from websockets.frames import Frame, Opcode
 except ImportError as error:
     raise ImportError('a live feed needs websockets: pip install "hftgym[live]"') from error
@@ -60,6 +60,9 @@ class Limits:
 
 class Backoff:
     """How long to wait before a reconnect: nothing, then exponentially longer with jitter, until one has lived.
+
+    With the default limits there are at most 112 tries in any five minutes, whatever becomes of them; Binance allows
+    300 per address.
 
     Args:
         limits: `backoff_s`, `backoff_max_s`, `healthy_s`.
@@ -136,6 +139,13 @@ async def close_connection(connection: ClientConnection, limits: Limits) -> None
 def was_too_large(error: BaseException) -> bool:
     """Whether this side closed because of a message above `Limits.message_bytes`."""
     return isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_LARGE
+
+
+def refused_with(error: BaseException) -> tuple[int, str | None]:
+    """Return the HTTP status by which a connection was refused, 0 if by none, and its Retry-After."""
+    if not isinstance(error, InvalidStatus):
+        return 0, None
+    return error.response.status_code, error.response.headers.get("Retry-After")
 
 
 def told(error: BaseException) -> str:

@@ -13,12 +13,16 @@ from hftgym.live.connection import (
     Limits,
     close_connection,
     open_connection,
+    refused_with,
     told,
     was_too_large,
 )
 from hftgym.live.events import Event, FeedCounters, Quote, Status, StatusKind
+from hftgym.live.rest import note_rest, rest_s
 
 T = TypeVar("T")
+
+_REQUESTS_PER_S = 5.0  # what Binance's spot market takes of one connection; the others take more
 
 
 class BrokenStreamError(Exception):
@@ -32,12 +36,15 @@ class BrokenStreamError(Exception):
 class Reader(ABC):
     """Turns one venue's messages into events, without any input or output of its own.
 
+    Args:
+        counters: Where it is counted; None begins anew.
+
     Attributes:
         counters: What has been seen, over all connections.
     """
 
-    def __init__(self) -> None:
-        self.counters = FeedCounters()
+    def __init__(self, counters: FeedCounters | None = None) -> None:
+        self.counters = counters or FeedCounters()
 
     @abstractmethod
     def connected(self) -> None:
@@ -99,6 +106,7 @@ class SocketFeed:
         self._connection: ClientConnection | None = None
         self._begun = False
         self._in_step = False
+        self._next_request_s = float("-inf")  # time.monotonic()
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield events in the order of receipt until `close`; connection losses are statuses, not exceptions.
@@ -111,7 +119,7 @@ class SocketFeed:
         self._begun = True
         opened = 0
         while not self._closing.is_set():
-            since = None
+            since, asked_s = None, 0.0
             try:
                 opening = open_connection(self._url, self._limits, counters=self.counters)
                 connection = self._connection = await self._unless_closing(opening)
@@ -128,12 +136,13 @@ class SocketFeed:
                 yield self._status(broken.kind, str(broken))
             except LOSSES as error:
                 self.counters.garbage += was_too_large(error)
+                asked_s = self._asked_rest(error)
                 if not self._closing.is_set():
                     yield self._status("disconnected", told(error))
             finally:
                 await self._drop()
             wait_s = self._backoff.after(0.0 if since is None else time.monotonic() - since)
-            await self._unless_closing(asyncio.sleep(wait_s))
+            await self._unless_closing(asyncio.sleep(max(wait_s, asked_s)))
 
     async def close(self) -> None:
         """End the connection and `events`, within `Limits.close_s`."""
@@ -143,7 +152,13 @@ class SocketFeed:
     async def _subscribe(self, connection: ClientConnection) -> None:
         self._in_step = False
         self._reader.connected()
-        for request in self._reader.requests():
+        await self._send(connection, self._reader.requests())
+
+    async def _send(self, connection: ClientConnection, requests: Iterable[str]) -> None:
+        """Send requests, over all connections no more a second than any venue takes."""
+        for request in requests:
+            await asyncio.sleep(self._next_request_s - time.monotonic())
+            self._next_request_s = time.monotonic() + 1 / _REQUESTS_PER_S
             await connection.send(request)
 
     async def _messages(self, connection: ClientConnection) -> AsyncIterator[Event]:
@@ -176,6 +191,14 @@ class SocketFeed:
             if silent_s >= limits.stale_s and not stale:
                 stale, self._in_step = True, False
                 yield self._status("stale", f"no good message for {silent_s:.3g} s")
+
+    def _asked_rest(self, error: BaseException) -> float:
+        """Return how many seconds the venue asks to be left alone, where it refuses a connection."""
+        status, retry_after = refused_with(error)
+        seconds = rest_s(status, retry_after)
+        if seconds > 0:
+            note_rest(self.counters, status, seconds)
+        return seconds
 
     def _status(self, kind: StatusKind, text: str) -> Status:
         return Status(self._clock(), kind, text)

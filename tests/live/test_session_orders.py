@@ -9,7 +9,7 @@ import pytest
 from hftgym.live.binance import BinanceFeed
 from hftgym.live.brokers.base import VenueBroker
 from hftgym.live.brokers.ids import OrderIds
-from hftgym.live.journal import SessionJournal, read_session
+from hftgym.live.journal import SessionJournal
 from hftgym.live.recovery import recover
 from hftgym.live.session import LiveSession
 from tests.live.faulted import QUICK, Quoting
