@@ -33,6 +33,10 @@ class BrokenStreamError(Exception):
         self.kind: StatusKind = kind
 
 
+class LostBookError(Exception):
+    """The book cannot be trusted any more, and `Reader.again` asks for a new one on the same connection."""
+
+
 class Reader(ABC):
     """Turns one venue's messages into events, without any input or output of its own.
 
@@ -56,12 +60,16 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, message: bytes, received_ns: int) -> Iterable[Event]:
-        """Read one message; whatever it holds, nothing but `BrokenStreamError` is raised.
+        """Read one message; whatever it holds, nothing but `BrokenStreamError` and `LostBookError` is raised.
 
         Args:
             message: What the venue sent.
             received_ns: The receiver's clock.
         """
+
+    def again(self) -> Iterable[str]:
+        """Return what is sent after a `LostBookError`, by readers that raise it."""
+        return ()
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing
         """End what the reader has begun itself."""
@@ -176,7 +184,12 @@ class SocketFeed:
                 received_ns = self._clock()
                 counters.messages += 1
                 dropped = counters.garbage + counters.duplicates
-                for event in self._reader.read(message, received_ns):
+                try:
+                    events = self._reader.read(message, received_ns)
+                except LostBookError as lost:
+                    events = (Status(received_ns, "gap", str(lost)),)
+                    await self._send(connection, self._reader.again())
+                for event in events:
                     if not self._in_step and type(event) is Quote:
                         self._in_step = True
                         yield Status(received_ns, "resynchronised", f"{self.venue} {self.symbol}")
