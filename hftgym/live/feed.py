@@ -1,6 +1,7 @@
 """What all feeds share: connect, subscribe, read, notice silence, reconnect, and tell about it."""
 
 import asyncio
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -9,13 +10,12 @@ from typing import TypeVar
 from hftgym.live.connection import (
     LOSSES,
     Backoff,
-    ClientConnection,
+    Connection,
     Limits,
-    close_connection,
+    RefusedError,
+    TooLargeError,
     open_connection,
-    refused_with,
     told,
-    was_too_large,
 )
 from hftgym.live.events import Event, FeedCounters, Quote, Status, StatusKind
 from hftgym.live.rest import note_rest, rest_s
@@ -111,7 +111,7 @@ class SocketFeed:
         self._clock = clock
         self._backoff = Backoff(self._limits, seed=seed)
         self._closing = asyncio.Event()
-        self._connection: ClientConnection | None = None
+        self._connection: Connection | None = None
         self._begun = False
         self._in_step = False
         self._next_request_s = float("-inf")  # time.monotonic()
@@ -143,7 +143,7 @@ class SocketFeed:
             except BrokenStreamError as broken:
                 yield self._status(broken.kind, str(broken))
             except LOSSES as error:
-                self.counters.garbage += was_too_large(error)
+                self.counters.garbage += isinstance(error, TooLargeError)
                 asked_s = self._asked_rest(error)
                 if not self._closing.is_set():
                     yield self._status("disconnected", told(error))
@@ -157,29 +157,29 @@ class SocketFeed:
         self._closing.set()
         await self._drop()
 
-    async def _subscribe(self, connection: ClientConnection) -> None:
+    async def _subscribe(self, connection: Connection) -> None:
         self._in_step = False
         self._reader.connected()
         await self._send(connection, self._reader.requests())
 
-    async def _send(self, connection: ClientConnection, requests: Iterable[str]) -> None:
+    async def _send(self, connection: Connection, requests: Iterable[str]) -> None:
         """Send requests, over all connections no more a second than any venue takes."""
         for request in requests:
             await asyncio.sleep(self._next_request_s - time.monotonic())
             self._next_request_s = time.monotonic() + 1 / _REQUESTS_PER_S
             await connection.send(request)
 
-    async def _messages(self, connection: ClientConnection) -> AsyncIterator[Event]:
+    async def _messages(self, connection: Connection) -> AsyncIterator[Event]:
         """Yield what comes on one connection; it ends by an exception alone, unless the feed is closed."""
         limits, counters, now = self._limits, self.counters, asyncio.get_running_loop().time
         good = now()
         stale = False
         while not self._closing.is_set():
-            try:
-                async with asyncio.timeout_at(good + (limits.silence_s if stale else limits.stale_s)):
-                    message = await connection.recv(decode=False)
-            except TimeoutError:
-                message = None
+            message = connection.next_now()
+            if message is None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(good + (limits.silence_s if stale else limits.stale_s)):
+                        message = await connection.recv()
             if message is not None:
                 received_ns = self._clock()
                 counters.messages += 1
@@ -207,10 +207,11 @@ class SocketFeed:
 
     def _asked_rest(self, error: BaseException) -> float:
         """Return how many seconds the venue asks to be left alone, where it refuses a connection."""
-        status, retry_after = refused_with(error)
-        seconds = rest_s(status, retry_after)
+        if not isinstance(error, RefusedError):
+            return 0.0
+        seconds = rest_s(error.status, error.retry_after)
         if seconds > 0:
-            note_rest(self.counters, status, seconds)
+            note_rest(self.counters, error.status, seconds)
         return seconds
 
     def _status(self, kind: StatusKind, text: str) -> Status:
@@ -220,7 +221,7 @@ class SocketFeed:
         connection, self._connection = self._connection, None
         self._reader.close()
         if connection is not None:
-            await close_connection(connection, self._limits)
+            await connection.close()
 
     async def _unless_closing(self, job: Awaitable[T]) -> T | None:
         """Await something, but give it up and return None as soon as the feed is closed."""
