@@ -180,3 +180,26 @@ def test_a_thousand_disconnects_leave_nothing_behind(monkeypatch):
     early, late = max(held[50:200]), max(held[-150:])
     assert late[0] <= early[0] + 5
     assert late[1] <= early[1] + 5
+
+
+@pytest.mark.slow
+def test_a_reader_that_is_slow_loses_nothing():
+    count, most = 50_000, 0
+
+    async def run():
+        nonlocal most
+        bids = []
+        async with BinanceServer([[quote(n, str(n)) for n in range(1, count + 1)]]) as server:
+            feed = BinanceFeed("BTCUSDT", url=server.url, limits=Limits())
+            async for event in feed.events():
+                if type(event) is Quote:
+                    bids.append(event.bid)
+                    if len(bids) % 3_000 == 0:
+                        await asyncio.sleep(0.1)  # what comes meanwhile waits, and then the venue does
+                        most = max(most, len(getattr(feed._connection, "_messages", ())))
+                if len(bids) == count:
+                    await feed.close()
+        return bids
+
+    assert asyncio.run(run()) == list(range(1, count + 1))
+    assert most < 4_096 + 2**20 // len(quote(1))  # what waits before the socket is left alone, and one read of it
