@@ -16,12 +16,14 @@ from hftgym.live.events import Event, Feed
 from hftgym.live.hot_swap import Reloading
 from hftgym.live.kill import KillSwitch
 from hftgym.live.logs import json_log
-from hftgym.live.measuring import UnitFeed, measured
+from hftgym.live.measuring import measured
 from hftgym.live.paper import PaperBroker
 from hftgym.live.recorded import TapeFeed
 from hftgym.live.risk import RiskGate, RiskLimits
-from hftgym.live.session import LiveSession, Snapshot
+from hftgym.live.session import LiveSession
+from hftgym.live.snapshot import Snapshot
 from hftgym.live.totals import Totals
+from hftgym.live.units import UnitFeed, Units
 from hftgym.tape import Tape, calibrate, read_tape
 
 if TYPE_CHECKING:

@@ -1,10 +1,15 @@
 """What a broker is: the same protocol for paper and for real orders."""
 
+import asyncio
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from hftgym.live.events import Event
+
+log = logging.getLogger("hftgym.live.broker")
 
 
 class Wanted(NamedTuple):
@@ -83,14 +88,42 @@ class Broker(Protocol):
         """Return the units (bid, ask) of all orders that could still be filled, cancels not yet confirmed included."""
         ...
 
+    def open_orders(self) -> tuple[OpenOrder, ...]:
+        """Return the own orders that may be in the market, as far as they are known."""
+        ...
+
     async def cancel_all(self) -> None:
         """Cancel every own order and wait until the venue has confirmed it."""
         ...
 
+    async def interrupted(self) -> None:
+        """Wait until messages about own orders have broken, since the last call; on paper they never do."""
+        ...
+
     async def reconcile(self) -> Holdings:
-        """Ask the venue again for holdings and orders, after a reconnect."""
+        """Wait until messages flow, and ask the venue again for holdings and orders."""
         ...
 
     async def close(self) -> None:
         """Disconnect; orders are not touched."""
         ...
+
+
+async def cancelled(broker: Broker, *, within_s: float) -> bool:
+    """Cancel every own order and return whether the venue has confirmed it in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            await broker.cancel_all()
+    except TimeoutError:
+        left = [f"{o.order_id} ({o.side:+d}, {o.left:g} units at {o.price:g})" for o in broker.open_orders()]
+        log.error("no answer for %g s; may still rest at the venue: %s", within_s, ", ".join(left) or "not known")
+        return False
+    return True
+
+
+def tell_difference(whose: str, expected: Holdings, held: Holdings) -> None:
+    """Log where the venue tells another account than expected."""
+    for name in ("cash", "inventory"):
+        ours, theirs = getattr(expected, name), getattr(held, name)
+        if not math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-9):
+            log.warning("%s: %s has %.10g, the venue %.10g, which counts", name, whose, ours, theirs)

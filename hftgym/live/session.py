@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from contextlib import suppress
+from typing import Any, Literal
 
 import numpy as np
 
-from hftgym.live.broker import NOTHING, Broker, Fill, Wanted
+from hftgym.live.broker import NOTHING, Broker, Fill, Holdings, Wanted, cancelled, tell_difference
 from hftgym.live.events import Event, Feed, Quote, Status
+from hftgym.live.kill import KillSwitch
 from hftgym.live.latency import LatencyMonitor
 from hftgym.live.risk import RiskGate, RiskView
+from hftgym.live.snapshot import Journal, Snapshot, State
 from hftgym.market import layout as at
 from hftgym.market.layout import N_INFO
 from hftgym.market.live import begin, quotes, settle_fills, wind_clock
@@ -20,43 +23,9 @@ from hftgym.params import EnvParams
 from hftgym.policies.base import checked_action
 from hftgym.tape.track import Clock, grid_of, least_half_spread
 
-State = Literal["waiting", "warming", "trading", "withdrawn", "stopped"]
 _STARTS, _GOES_ON, _NO_FILLS = np.ones(1, dtype=bool), np.zeros(1, dtype=bool), np.zeros((0, 4))
 # More ticks than this in which nothing came are no market but a clock that has jumped, or a machine that has slept.
 _MOST_SILENT_TICKS = 1_000
-
-
-class Snapshot(NamedTuple):
-    """What observers see, once per tick. Money in quote currency, inventory in units."""
-
-    time_ns: int
-    tick: int
-    mid: float
-    bid: float  # best prices of the market
-    ask: float
-    quote_bid: float  # own quotes, NaN for none
-    quote_ask: float
-    inventory: float
-    cash: float
-    equity: float
-    fills: tuple[Fill, ...]
-    spread_capture: float  # of this tick
-    inventory_pnl: float
-    fees: float
-    state: State
-    reason: str
-
-
-class Journal(Protocol):
-    """What a session writes down, see `hftgym.live.journal.SessionJournal`."""
-
-    def append(self, kind: str, /, **values: Any) -> None:
-        """Add a record."""
-        ...
-
-    def append_event(self, event: Event) -> None:
-        """Add what the feed has told."""
-        ...
 
 
 class LiveSession:
@@ -68,7 +37,8 @@ class LiveSession:
 
     After `params.horizon` ticks the observed time starts anew; account and window go on. When the stream breaks, all
     quotes are withdrawn; once it is whole again the window is rebuilt before the policy is asked again. A clock that
-    jumps by more than 1,000 ticks counts as a break.
+    jumps by more than 1,000 ticks counts as a break, and so do the broker's messages: every order is then cancelled,
+    and the account goes on with what the venue says is held.
 
     Args:
         feed: The market.
@@ -81,6 +51,12 @@ class LiveSession:
         clock: ns since 1970, the clock of the feed's `received_ns`; None if time passes with the events alone, as in a
             recorded feed.
         observers: Called with a Snapshot once per tick.
+        kill: Stops the session as soon as it is engaged, whatever comes from the feed or the venue.
+        expected: What the journal's last session left; the venue's word counts, and a difference is logged.
+        leave_s: How long a venue may take to confirm at the end that every order is cancelled.
+
+    Attributes:
+        confirmed: Whether the venue has confirmed at the end that no order rests.
     """
 
     def __init__(
@@ -95,11 +71,15 @@ class LiveSession:
         journal: Journal | None = None,
         clock: Callable[[], int] | None = time.time_ns,
         observers: Sequence[Callable[[Snapshot], None]] = (),
+        kill: KillSwitch | None = None,
+        expected: Holdings | None = None,
+        leave_s: float = 10.0,
     ) -> None:
         self.feed, self.policy, self.broker, self.params = feed, policy, broker, params
         self.latency = LatencyMonitor()
         self.state: State = "waiting"
-        self.reason = ""
+        self.reason, self.confirmed = "", False
+        self._kill, self._expected, self._leave_s = kill, expected, leave_s
         self._gate, self._journal, self._clock, self._observers = gate, journal, clock, observers
         self._steps, self._per_unit = grid_of(price_step)
         self._memory, self._observation = allocate(params), np.zeros(N_FEATURES, dtype=np.float32)
@@ -110,6 +90,8 @@ class LiveSession:
         self._tick, self._next_ns, self._now_ns, self._quoted_ns = 0, 0, 0, 0
         self._quote: Quote | None = None
         self._episode_start, self._warm_ticks, self._whole = True, 0, True
+        self._broken: set[Literal["feed", "clock", "broker"]] = set()  # why it is not whole
+        self._sha256: str | None = None  # of the model that decides
         self._cash, self._inventory, self._start_equity, self._latency_ns = 0.0, 0.0, 0.0, 0
         self._last_tick: int | None = None
         self._stopping = asyncio.Event()
@@ -126,8 +108,35 @@ class LiveSession:
             Exception: What the policy, the broker or the journal raised; every order was cancelled before.
         """
         self._last_tick = ticks
-        holdings = await self.broker.start()
-        self._cash, self._inventory = holdings.cash, holdings.inventory
+        starting = asyncio.ensure_future(self.broker.start())
+        stopping = [asyncio.ensure_future(self._obey()), asyncio.ensure_future(self._stopping.wait())]
+        tasks: list[asyncio.Future[Any]] = [starting, *stopping]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                self._begin(starting.result())
+                tasks = [*stopping, *map(asyncio.ensure_future, (self._read(), self._follow()))]
+                if self._clock is not None:
+                    tasks.append(asyncio.ensure_future(self._keep_time(self._clock)))
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.state = "stopped"
+            await self._leave(begun=starting.done() and not starting.cancelled() and starting.exception() is None)
+
+    async def _obey(self) -> None:
+        if self._kill is not None:
+            self.stop(await self._kill.waited())
+        await self._stopping.wait()
+
+    def _begin(self, held: Holdings) -> None:
+        if self._expected is not None:
+            tell_difference("the journal", self._expected, held)
+        self._cash, self._inventory = held.cash, held.inventory
         self._write(
             "start",
             params=self.params.to_dict(),
@@ -136,33 +145,36 @@ class LiveSession:
             symbol=self.feed.symbol,
             price_step=self._steps / self._per_unit,
             latency_s=self.broker.latency_s,
-            cash=holdings.cash,
-            inventory=holdings.inventory,
+            cash=held.cash,
+            inventory=held.inventory,
         )
-        tasks: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(self._read()),
-            asyncio.ensure_future(self._stopping.wait()),
-        ]
-        if self._clock is not None:
-            tasks.append(asyncio.ensure_future(self._keep_time(self._clock)))
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self.state = "stopped"
-            await self._leave()
 
-    async def _leave(self) -> None:
+    async def _leave(self, *, begun: bool) -> None:
+        """Cancel every order and disconnect, from a silent venue too."""
         try:
-            await self.broker.cancel_all()
-            self._write("stop", reason=self.reason or "the feed ended")
+            if begun:
+                self.confirmed = await cancelled(self.broker, within_s=self._leave_s)
+                self._book_late()
+                doubt = "" if self.confirmed else "; the venue has not confirmed that every order is cancelled"
+                self._write("stop", reason=(self.reason or "the feed ended") + doubt)
         finally:
             await self.feed.close()
-            await self.broker.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._leave_s):
+                    await self.broker.close()
+
+    async def _follow(self) -> None:
+        """Whenever the broker has lost sight of its orders: withdraw, ask, and go on with what the venue says."""
+        while True:
+            await self.broker.interrupted()
+            self._break("broker", "the broker's messages have broken", self._now_ns)
+            await self.broker.cancel_all()
+            held = await self.broker.reconcile()
+            self._book_late()
+            tell_difference("the session", Holdings(cash=self._cash, inventory=self._inventory), held)
+            self._write("holdings", cash=held.cash, inventory=held.inventory)
+            self._cash, self._inventory, self._warm_ticks = held.cash, held.inventory, -1
+            self._mend("broker")
 
     async def _read(self) -> None:
         async for event in self.feed.events():
@@ -204,25 +216,32 @@ class LiveSession:
         if status.kind == "connected":
             return
         if status.kind != "resynchronised":
-            self._break(status.text, status.received_ns)
-        elif not self._whole:
-            self._whole, self._warm_ticks = True, -1  # the window starts anew at the next tick
+            self._break("feed", status.text, status.received_ns)
+        else:
+            self._mend("feed")
 
-    def _break(self, why: str, now_ns: int) -> None:
-        """Withdraw until the stream is whole again."""
+    def _break(self, what: Literal["feed", "clock", "broker"], why: str, now_ns: int) -> None:
+        """Withdraw until everything is whole again."""
+        self._broken.add(what)
         self._whole, self.reason = False, why
         if self.state in ("trading", "warming"):
             self._want(NOTHING, now_ns)
             self.state = "withdrawn"
 
+    def _mend(self, what: Literal["feed", "clock", "broker"]) -> None:
+        self._broken.discard(what)
+        if not self._whole and not self._broken:
+            self._whole, self._warm_ticks = True, -1  # the window starts anew at the next tick
+
     def _pass(self, now_ns: int) -> None:
         """End every tick that has ended before `now_ns`."""
         assert self._ticks is not None
         if now_ns - self._next_ns > _MOST_SILENT_TICKS * self.params.tick_s * 1e9:
-            self._break("the clock jumped", now_ns)
+            self._break("clock", "the clock jumped", now_ns)
             self._end_tick(self._next_ns)
             self._ticks = Clock(first_ns=now_ns, tick_s=self.params.tick_s, latency_s=0.0)
-            self._tick, self._next_ns, self._whole, self._warm_ticks = 0, now_ns, True, -1
+            self._tick, self._next_ns = 0, now_ns
+            self._mend("clock")
             return
         while self._next_ns < now_ns and not self._stopping.is_set():
             self._end_tick(self._next_ns)
@@ -240,6 +259,7 @@ class LiveSession:
         for fill in fills:
             self._write("fill", **fill._asdict())
         self._decide(time_ns, half)
+        self._note_model()
         self._latency_ns = time.perf_counter_ns() - began
         self.latency.record(self._latency_ns)
         self._tell(time_ns, fills)
@@ -257,16 +277,34 @@ class LiveSession:
 
     def _start_window(self, mid: float, half: float, fills: Sequence[Fill]) -> None:
         """Begin an episode with an empty window; fills meanwhile go straight into the account."""
+        self._book(fills)
+        begin(self._memory, self._observation, mid, half, self._cash, self._inventory)
+        first = self.state == "waiting"
+        at_once = first and self._whole
+        self._episode_start, self._policy_state = True, None
+        # At the start an agent begins as in every episode; after a break it waits until the window is full again.
+        self._warm_ticks = 0 if at_once else self.params.window - 1
+        self.state = "trading" if at_once else "warming" if self._whole else "withdrawn"
+        self._start_equity = self._start_equity if not first else self._cash + self._inventory * mid
+
+    def _book(self, fills: Sequence[Fill]) -> None:
         for fill in fills:
             self._cash -= fill.side * fill.size * fill.price + fill.fee
             self._inventory += fill.side * fill.size
-        begin(self._memory, self._observation, mid, half, self._cash, self._inventory)
-        first = self.state == "waiting"
-        self._episode_start, self._policy_state = True, None
-        # At the start an agent begins as in every episode; after a break it waits until the window is full again.
-        self._warm_ticks = 0 if first else self.params.window - 1
-        self.state = "trading" if first else "warming"
-        self._start_equity = self._start_equity if not first else self._cash + self._inventory * mid
+
+    def _book_late(self) -> None:
+        """Book what has become known since the last tick, where no tick will."""
+        fills = self.broker.take_fills(self._now_ns)
+        self._book(fills)
+        for fill in fills:
+            self._write("fill", **fill._asdict())
+
+    def _note_model(self) -> None:
+        """Write down that another model has decided in this tick than before."""
+        sha256 = getattr(self.policy, "sha256", None)
+        if sha256 != self._sha256:
+            self._sha256 = sha256
+            self._write("model", tick=self._tick, file=str(getattr(self.policy, "path", "")), sha256=sha256)
 
     def _settle(self, fills: Sequence[Fill], mid: float, half: float) -> None:
         rows = np.array([(f.side, f.price, f.size, f.fee) for f in fills], dtype=np.float64) if fills else _NO_FILLS

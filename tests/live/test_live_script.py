@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 import hftgym
-from hftgym.live.measuring import UnitFeed, measured
+from hftgym.live.measuring import measured
 from hftgym.live.recorded import TapeFeed
 from hftgym.live.recovery import recover
+from hftgym.live.units import UnitFeed, Units
 from hftgym.tape import TapeWriter, simulate_tape
 from scripts import live
 from tests.tapes import random_tape, rows_of
@@ -134,7 +135,7 @@ def test_a_feed_that_is_measured_first_goes_on_where_that_ended_in_the_same_unit
         events = feed.events()
         first = await measured(feed, events, seconds=5.0)
         step = first.in_units_of(coins).price_step
-        return first, await listed(UnitFeed(feed, events, coins=coins, price_step=step).events())
+        return first, await listed(UnitFeed(feed, events, units=Units(coins, price_step=step)).events())
 
     first, rest = asyncio.run(both())
     measured_rows = len(first.quotes) + len(first.trades)
