@@ -116,15 +116,17 @@ def read_recorded(path: Path | str, *, session: int = -1) -> Recorded:
         elif kind in EVENTS:
             events.append(EVENTS[kind](**values))
             broken = broken or values.get("kind") in _BREAKS
+        elif kind == "holdings":  # the broker's messages had broken
+            broken = True
         elif kind == "decision":
             broken = broken or values["tick"] in decisions  # the session's clock has jumped: it counts anew
             if not broken:
                 decisions[values["tick"]] = np.array(values["action"], dtype=np.float64)
         elif kind == "model":
             models.append(Model(**values))
-            if len(models) > 1:  # its first decision stands right before it
+            if len(models) > 1 and not broken:
+                decisions.pop(values["tick"])  # its first one stands right before it
                 broken = True
-                decisions.pop(values["tick"], None)
         elif kind == "fill":
             fills.append(Fill(**values))
     tape = _tape_of(events, start, path=Path(path))

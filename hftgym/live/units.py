@@ -1,5 +1,6 @@
 """Units of so many coins: a session counts units and prices per unit, a venue counts coins."""
 
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -115,15 +116,26 @@ class UnitBroker:
         broker: Where orders go.
         units: How to count.
         flat: Coins in the account that count as a position of 0: what a spot account may sell without going short.
+        most: Units, long or short, that the account may hold at the start.
     """
 
-    def __init__(self, broker: Broker, *, units: Units, flat: float = 0.0) -> None:
+    def __init__(self, broker: Broker, *, units: Units, flat: float = 0.0, most: float = math.inf) -> None:
         self.latency_s = broker.latency_s
-        self._broker, self._units, self._flat = broker, units, flat
+        self._broker, self._units, self._flat, self._most = broker, units, flat, most
 
     async def start(self) -> Holdings:
-        """Connect, cancel own orders that are left from before, and return what the account holds."""
-        return self._holdings(await self._broker.start())
+        """Connect, cancel own orders that are left from before, and return what the account holds.
+
+        Raises:
+            ValueError: That is more than it may hold: the session would sell what it has never bought.
+        """
+        held = self._holdings(await self._broker.start())
+        if abs(held.inventory) > self._most * (1 + 1e-9):
+            raise ValueError(
+                f"the account must begin with at most {self._most:g} units of {self._units.coins:g} coins, long or "
+                f"short, beside the {self._flat:g} coins that count as none; it has {held.inventory:g} units"
+            )
+        return held
 
     def on_event(self, event: Event) -> None:
         """See the market's next event."""
