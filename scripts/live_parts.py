@@ -68,6 +68,7 @@ async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> 
     if venue is not None and not live_orders.confirmed(arguments, venue, limits):
         raise ValueError(f"{venue.symbol} was not typed at a terminal: no order was sent")
     market = await _market(arguments, console)
+    limits = limits if arguments.live else limits_of(arguments, market.params)  # what was confirmed stays
     # Only now: until the session begins, a signal ends the process by itself.
     kill = stack.enter_context(KillSwitch(arguments.stop_file).signals())
     params, watchers, totals = market.params, list[Callable[[Snapshot], None]](), Totals()
