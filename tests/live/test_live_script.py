@@ -84,6 +84,40 @@ def test_what_cannot_be_done_is_said(monkeypatch, capsys, capture, tmp_path):
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--live",), "--replay plays a recording: it does not go with --live"),
+        (("--feed-url", "ws://127.0.0.1:1"), "--replay plays a recording: it does not go with --feed-url"),
+        (("--broker", "ccxt"), "--broker is for real orders: it needs --live"),
+        (("--account", "real"), "--account is for real orders: it needs --live"),
+        (("--flat", 1), "--flat is for real orders: it needs --live"),
+    ],
+)
+def test_a_recording_and_paper_take_no_option_of_real_orders(monkeypatch, capsys, capture, more, said):
+    assert run(monkeypatch, *words(capture, *more)) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--broker", "ccxt"), "--live needs --journal: every order is written down before it is sent"),
+        (("--journal", "j"), "--live needs --broker: ccxt, alpaca or ib"),
+        (("--broker", "alpaca", "--journal", "j"), "--broker alpaca needs --broker-symbol"),
+        (("--broker", "ib", "--journal", "j"), "--broker ib needs --broker-symbol"),
+        (("--broker", "ib", "--broker-url", "http://x"), "--broker-url is for --broker ccxt or alpaca, not for ib"),
+        (("--broker", "ccxt", "--ib-port", 1), "--ib-port is for --broker ib, not for ccxt"),
+        (("--broker", "ib", "--account", "real"), "--account is for --broker ccxt or alpaca, not for ib"),
+    ],
+)
+def test_real_orders_need_what_they_need(monkeypatch, capsys, tmp_path, more, said):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "live.py", "binance", "BTCUSDT", "z-score", "--live", *map(str, more)) == 1
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_loss_beyond_the_limit_ends_it(monkeypatch, capsys, capture):
     assert run(monkeypatch, *words(capture, "--speed", 0, "--max-loss", 0.5)) == 0
     out = capsys.readouterr().out
