@@ -71,6 +71,11 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def symbol_of(arguments: "Arguments") -> str:
+    """Return what the broker calls the market."""
+    return arguments.broker_symbol or arguments.symbol
+
+
 def open_venue(arguments: "Arguments") -> Venue:
     """Return the account that the command names, with its keys; nothing is sent yet.
 
@@ -89,7 +94,7 @@ def _ccxt(arguments: "Arguments") -> Venue:
     exchange_id, test = _EXCHANGES[arguments.venue], arguments.account == "test"
     # An address of one's own takes the place of either account's.
     exchange, keys = open_exchange(exchange_id, sandbox=test and arguments.broker_url is None, url=arguments.broker_url)
-    return CcxtVenue(exchange, arguments.broker_symbol or arguments.symbol, keys=keys)
+    return CcxtVenue(exchange, symbol_of(arguments), keys=keys)
 
 
 def _alpaca(arguments: "Arguments") -> Venue:
@@ -97,7 +102,7 @@ def _alpaca(arguments: "Arguments") -> Venue:
 
     url = arguments.broker_url
     return AlpacaVenue(
-        str(arguments.broker_symbol),
+        symbol_of(arguments),
         keys=find_keys("alpaca"),
         paper=arguments.account == "test",
         fee_bps=arguments.broker_fee_bps,
@@ -111,7 +116,7 @@ def _ib(arguments: "Arguments") -> Venue:
 
     from hftgym.live.brokers.ib import IbVenue
 
-    symbol, _, currency = str(arguments.broker_symbol).partition("/")
+    symbol, _, currency = symbol_of(arguments).partition("/")
     return IbVenue(
         Crypto(symbol, arguments.ib_exchange, currency or "USD"),
         host=arguments.ib_host,
@@ -125,7 +130,7 @@ def confirmed(arguments: "Arguments", venue: Venue, limits: RiskLimits) -> bool:
     """Show what will happen and demand the symbol; where nobody sits at a terminal, it is a no."""
     shown = dataclasses.make_dataclass("Shown", [*dataclasses.asdict(limits), "unit"])
     told: Any = shown(**dataclasses.asdict(limits), unit=f"{arguments.unit:g} coins; the limits count units")
-    return sys.stdin.isatty() and confirm(_place(arguments, venue), venue.symbol, told)
+    return sys.stdin.isatty() and confirm(_place(arguments, venue), symbol_of(arguments), told)
 
 
 def _place(arguments: "Arguments", venue: Venue) -> str:

@@ -66,7 +66,7 @@ async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> 
     limits = limits_of(arguments, _chosen(arguments))
     venue = live_orders.open_venue(arguments) if arguments.live else None
     if venue is not None and not live_orders.confirmed(arguments, venue, limits):
-        raise ValueError(f"{venue.symbol} was not typed at a terminal: no order was sent")
+        raise ValueError(f"{live_orders.symbol_of(arguments)} was not typed at a terminal: no order was sent")
     market = await _market(arguments, console)
     limits = limits if arguments.live else limits_of(arguments, market.params)  # what was confirmed stays
     # Only now: until the session begins, a signal ends the process by itself.

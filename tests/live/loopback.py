@@ -12,14 +12,20 @@ import time
 from pathlib import Path
 
 from hftgym.params import EnvParams
-from tests.servers import ccxt_exchange
+from tests.servers import alpaca, ccxt_exchange
 from tests.servers.binance import BinanceServer
 from tests.servers.exchange import Exchange
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 COINS = 0.1  # in one unit
 FEE = 0.01  # what the server tells of every fill
+KEYS = {
+    "HFTGYM_BINANCE_KEY": ccxt_exchange.KEY,
+    "HFTGYM_BINANCE_SECRET": ccxt_exchange.SECRET,
+    "HFTGYM_ALPACA_KEY": alpaca.KEY,
+    "HFTGYM_ALPACA_SECRET": alpaca.SECRET,
+}
 PARAMS = EnvParams(tick_s=0.05, window=5, initial_price=10.0, symbol="BTCUSDT")
 _QUOTE = '{"stream":"btcusdt@bookTicker","data":{"u":%d,"s":"BTCUSDT","b":"99.99","B":"%d","a":"100.01","A":"1"}}'
 
@@ -36,16 +42,18 @@ def quoted():
 
 
 class Loopback:
-    """A Binance of one symbol: public feed, orders, user data."""
+    """Binance's public feed of one symbol, and an account at Binance (as ccxt speaks with it) or at Alpaca."""
 
-    def __init__(self, **account):
-        self.exchange = Exchange(bid=99.99, ask=100.01, fee=FEE, **account)
+    def __init__(self, broker="ccxt", **account):
+        self.broker = broker
+        self._served = {"ccxt": ccxt_exchange.binance_server, "alpaca": alpaca.alpaca_server}[broker]
+        self.exchange = Exchange(bid=99.99, ask=100.01, fee=FEE if broker == "ccxt" else 0.0, **account)
         self._ready, self._loop = threading.Event(), asyncio.new_event_loop()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))
 
     async def _serve(self):
         self._over = asyncio.Event()
-        async with BinanceServer([quoted()]) as feed, ccxt_exchange.binance_server(self.exchange) as orders:
+        async with BinanceServer([quoted()]) as feed, self._served(self.exchange) as orders:
             self.feed_url, self.url, self._sockets = feed.url, orders.url, orders.sockets
             self._ready.set()
             await self._over.wait()
@@ -96,21 +104,32 @@ def until(holds):
     return found
 
 
-@contextlib.contextmanager
-def command(world, folder, *more, keys=True, typed=None, terminal=True):
-    """The live command in a process; `typed` is entered where it asks for the symbol."""
+def words(world, folder, *more):
+    """The arguments of the command."""
     market = folder / "market.json"
     market.write_text(PARAMS.to_json(), encoding="utf-8")
-    words = ["binance", "BTCUSDT", "fixed-spread", "--feed-url", world.feed_url, "--measure-s", "0.3"]
-    words += ["--market", str(market), "--unit", str(COINS), "--journal", str(folder / "journal"), *map(str, more)]
-    own = {"PYTHONPATH": str(ROOT), "HFTGYM_BINANCE_KEY": "", "HFTGYM_BINANCE_SECRET": "", "PYTHONUNBUFFERED": "1"}
-    if keys:
-        own |= {"HFTGYM_BINANCE_KEY": ccxt_exchange.KEY, "HFTGYM_BINANCE_SECRET": ccxt_exchange.SECRET}
+    usual = ["binance", "BTCUSDT", "fixed-spread", "--feed-url", world.feed_url, "--measure-s", "0.3"]
+    return [
+        *usual,
+        "--market",
+        str(market),
+        "--unit",
+        str(COINS),
+        "--journal",
+        str(folder / "journal"),
+        *map(str, more),
+    ]
+
+
+@contextlib.contextmanager
+def command(world, folder, *more, typed=None, terminal=True):
+    """The live command in a process; `typed` is entered where it asks for the symbol."""
+    own = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | KEYS
     keyboard, stdin = pty.openpty() if terminal else reversed(os.pipe())
     out, err = folder / "out", folder / "err"
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "scripts" / "live.py"), *words],
+            [sys.executable, str(ROOT / "scripts" / "live.py"), *words(world, folder, *more)],
             env=os.environ | own,
             stdin=stdin,
             stdout=stdout,
