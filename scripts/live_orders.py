@@ -9,10 +9,9 @@ from hftgym.live.brokers.base import VenueBroker
 from hftgym.live.brokers.confirm import confirm
 from hftgym.live.brokers.ids import OrderIds
 from hftgym.live.brokers.keys import find_keys
-from hftgym.live.brokers.records import OrderRecords
 from hftgym.live.brokers.venue import Venue
+from hftgym.live.records import Journal, OrderRecords
 from hftgym.live.risk import RiskLimits
-from hftgym.live.snapshot import Journal
 from hftgym.live.units import UnitBroker, Units
 
 if TYPE_CHECKING:

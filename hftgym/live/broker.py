@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -119,6 +120,22 @@ async def cancelled(broker: Broker, *, within_s: float) -> bool:
         log.error("no answer for %g s; may still rest at the venue: %s", within_s, ", ".join(left) or "not known")
         return False
     return True
+
+
+async def closed(broker: Broker, *, within_s: float) -> None:
+    """Disconnect, or give that up in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await broker.close()
+
+
+def booked(account: Holdings, fills: Sequence[Fill]) -> Holdings:
+    """Return what the account holds after fills."""
+    cash, inventory = account.cash, account.inventory
+    for fill in fills:
+        cash -= fill.side * fill.size * fill.price + fill.fee
+        inventory += fill.side * fill.size
+    return Holdings(cash=cash, inventory=inventory)
 
 
 def tell_difference(whose: str, expected: Holdings, held: Holdings) -> None:

@@ -3,17 +3,17 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
 
-from hftgym.live.broker import NOTHING, Broker, Fill, Holdings, Wanted, cancelled, tell_difference
+from hftgym.live.broker import NOTHING, Broker, Fill, Holdings, Wanted, booked, cancelled, closed, tell_difference
 from hftgym.live.events import Event, Feed, Quote, Status
 from hftgym.live.kill import KillSwitch
 from hftgym.live.latency import LatencyMonitor
+from hftgym.live.records import Journal, SessionRecords
 from hftgym.live.risk import RiskGate, RiskView
-from hftgym.live.snapshot import Journal, Snapshot, State
+from hftgym.live.snapshot import Snapshot, State
 from hftgym.market import layout as at
 from hftgym.market.layout import N_INFO
 from hftgym.market.live import begin, quotes, settle_fills, wind_clock
@@ -80,6 +80,7 @@ class LiveSession:
         self.state: State = "waiting"
         self.reason, self.confirmed = "", False
         self._kill, self._expected, self._leave_s = kill, expected, leave_s
+        self._records = SessionRecords(journal)
         self._gate, self._journal, self._clock, self._observers = gate, journal, clock, observers
         self._steps, self._per_unit = grid_of(price_step)
         self._memory, self._observation = allocate(params), np.zeros(N_FEATURES, dtype=np.float32)
@@ -91,7 +92,6 @@ class LiveSession:
         self._quote: Quote | None = None
         self._episode_start, self._warm_ticks, self._whole = True, 0, True
         self._broken: set[Literal["feed", "clock", "broker"]] = set()  # why it is not whole
-        self._sha256: str | None = None  # of the model that decides
         self._cash, self._inventory, self._start_equity, self._latency_ns = 0.0, 0.0, 0.0, 0
         self._last_tick: int | None = None
         self._stopping = asyncio.Event()
@@ -137,16 +137,9 @@ class LiveSession:
         if self._expected is not None:
             tell_difference("the journal", self._expected, held)
         self._cash, self._inventory = held.cash, held.inventory
-        self._write(
-            "start",
-            params=self.params.to_dict(),
-            limits=None if self._gate is None else self._gate.limits.to_dict(),
-            venue=self.feed.venue,
-            symbol=self.feed.symbol,
-            price_step=self._steps / self._per_unit,
-            latency_s=self.broker.latency_s,
-            cash=held.cash,
-            inventory=held.inventory,
+        step, latency_s = self._steps / self._per_unit, self.broker.latency_s
+        self._records.start(
+            held, params=self.params, gate=self._gate, feed=self.feed, price_step=step, latency_s=latency_s
         )
 
     async def _leave(self, *, begun: bool) -> None:
@@ -156,12 +149,10 @@ class LiveSession:
                 self.confirmed = await cancelled(self.broker, within_s=self._leave_s)
                 self._book_late()
                 doubt = "" if self.confirmed else "; the venue has not confirmed that every order is cancelled"
-                self._write("stop", reason=(self.reason or "the feed ended") + doubt)
+                self._records.write("stop", reason=(self.reason or "the feed ended") + doubt)
         finally:
             await self.feed.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._leave_s):
-                    await self.broker.close()
+            await closed(self.broker, within_s=self._leave_s)
 
     async def _follow(self) -> None:
         """Whenever the broker has lost sight of its orders: withdraw, ask, and go on with what the venue says."""
@@ -172,7 +163,7 @@ class LiveSession:
             held = await self.broker.reconcile()
             self._book_late()
             tell_difference("the session", Holdings(cash=self._cash, inventory=self._inventory), held)
-            self._write("holdings", cash=held.cash, inventory=held.inventory)
+            self._records.write("holdings", cash=held.cash, inventory=held.inventory)
             self._cash, self._inventory, self._warm_ticks = held.cash, held.inventory, -1
             self._mend("broker")
 
@@ -256,10 +247,9 @@ class LiveSession:
             self._start_window(mid, half, fills)
         else:
             self._settle(fills, mid, half)
-        for fill in fills:
-            self._write("fill", **fill._asdict())
+        self._records.fills(fills)
         self._decide(time_ns, half)
-        self._note_model()
+        self._records.model(self._tick, self.policy)
         self._latency_ns = time.perf_counter_ns() - began
         self.latency.record(self._latency_ns)
         self._tell(time_ns, fills)
@@ -288,23 +278,14 @@ class LiveSession:
         self._start_equity = self._start_equity if not first else self._cash + self._inventory * mid
 
     def _book(self, fills: Sequence[Fill]) -> None:
-        for fill in fills:
-            self._cash -= fill.side * fill.size * fill.price + fill.fee
-            self._inventory += fill.side * fill.size
+        held = booked(Holdings(cash=self._cash, inventory=self._inventory), fills)
+        self._cash, self._inventory = held.cash, held.inventory
 
     def _book_late(self) -> None:
         """Book what has become known since the last tick, where no tick will."""
         fills = self.broker.take_fills(self._now_ns)
         self._book(fills)
-        for fill in fills:
-            self._write("fill", **fill._asdict())
-
-    def _note_model(self) -> None:
-        """Write down that another model has decided in this tick than before."""
-        sha256 = getattr(self.policy, "sha256", None)
-        if sha256 != self._sha256:
-            self._sha256 = sha256
-            self._write("model", tick=self._tick, file=str(getattr(self.policy, "path", "")), sha256=sha256)
+        self._records.fills(fills)
 
     def _settle(self, fills: Sequence[Fill], mid: float, half: float) -> None:
         rows = np.array([(f.side, f.price, f.size, f.fee) for f in fills], dtype=np.float64) if fills else _NO_FILLS
@@ -337,7 +318,7 @@ class LiveSession:
         action = checked_action(action, self.params, name=type(self.policy).__name__)
         quotes(self._memory, action, half, self._steps, self._per_unit, self._wanted)
         wanted = Wanted(*self._wanted.tolist())
-        self._write("decision", tick=self._tick, action=action.tolist(), wanted=list(wanted))
+        self._records.write("decision", tick=self._tick, action=action.tolist(), wanted=list(wanted))
         if self._gate is not None:
             wanted = self._gate.allow(wanted, self._view(time_ns))
             if self._gate.tripped:
@@ -368,7 +349,7 @@ class LiveSession:
 
     def _tell(self, time_ns: int, fills: tuple[Fill, ...]) -> None:
         mid, bid, ask, inventory, cash, equity, _, _, fees, capture, drift = self._account.tolist()
-        self._write("mark", tick=self._tick, mid=mid, cash=cash, inventory=inventory, equity=equity)
+        self._records.write("mark", tick=self._tick, mid=mid, cash=cash, inventory=inventory, equity=equity)
         if not self._observers:
             return
         own_bid = self._sent.bid if self._sent.bid_size > 0 else float("nan")
@@ -393,7 +374,3 @@ class LiveSession:
         )
         for observer in self._observers:
             observer(snapshot)
-
-    def _write(self, kind: str, /, **values: Any) -> None:
-        if self._journal is not None:
-            self._journal.append(kind, **values)

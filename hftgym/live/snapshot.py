@@ -1,9 +1,8 @@
-"""What a session shows and writes down, tick by tick."""
+"""What a session shows, tick by tick."""
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from hftgym.live.broker import Fill
-from hftgym.live.events import Event
 
 State = Literal["waiting", "warming", "trading", "withdrawn", "stopped"]
 
@@ -27,15 +26,3 @@ class Snapshot(NamedTuple):
     fees: float
     state: State
     reason: str
-
-
-class Journal(Protocol):
-    """What a session writes down, see `hftgym.live.journal.SessionJournal`."""
-
-    def append(self, kind: str, /, **values: Any) -> None:
-        """Add a record."""
-        ...
-
-    def append_event(self, event: Event) -> None:
-        """Add what the feed has told."""
-        ...

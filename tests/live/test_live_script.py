@@ -1,6 +1,7 @@
 """The command that trades: everything together, offline."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import hftgym
+from hftgym.live.journal import read_session
 from hftgym.live.measuring import measured
 from hftgym.live.recorded import TapeFeed
 from hftgym.live.recovery import recover
@@ -64,6 +66,8 @@ def test_a_recording_is_traded_on_paper_as_fast_as_it_goes(monkeypatch, capsys, 
     assert "stopped: the feed ended" in out
     assert re.search(r"301 ticks, [1-9]\d* fills", out)
     assert json.loads(journal.read_text().splitlines()[-1].partition(" ")[2])["record"] == "stop"
+    models = [values for kind, values in read_session(journal) if kind == "model"]
+    assert models == [{"tick": 0, "file": str(AGENT), "sha256": hashlib.sha256(AGENT.read_bytes()).hexdigest()}]
     # What is started again with its journal goes on with what the account held.
     left = recover(journal)
     assert left.cash != hftgym.EnvParams().initial_cash

@@ -94,6 +94,22 @@ def test_a_killed_session_starts_again_where_the_exchange_stands(tmp_path):
         assert numbers == sorted(set(numbers))
 
 
+def test_a_dead_exchange_is_left_and_the_orders_that_may_rest_are_named(tmp_path):
+    with Loopback(units=FLAT) as world, live(world, tmp_path) as process:
+        until(lambda: world.resting() == BOTH)
+        world.do(
+            lambda exchange: [exchange.upset(kind, *["deaf"] * 9_999) for kind in ("cancel", "look", "openOrders")]
+        )
+        assert ended(process) == 1
+        err = (tmp_path / "err").read_text()
+        resting = world.do(lambda exchange: [order.client_id for order in exchange.open()])
+    assert resting
+    assert all(name in err for name in resting)
+    left = recover(tmp_path / "journal")
+    assert sorted(resting) == sorted(order.order_id for order in left.orders)
+    assert left.stop == "signal SIGTERM; the venue has not confirmed that every order is cancelled"
+
+
 def test_nothing_is_sent_where_nobody_sits_at_a_terminal(tmp_path):
     with Loopback() as world, live(world, tmp_path, terminal=False) as process:
         assert process.wait(PATIENCE_S) == 1
