@@ -81,6 +81,7 @@ class LiveSession:
         self.reason, self.confirmed = "", False
         self._kill, self._expected, self._leave_s = kill, expected, leave_s
         self._records = SessionRecords(journal)
+        self._write = self._records.write
         self._gate, self._journal, self._clock, self._observers = gate, journal, clock, observers
         self._steps, self._per_unit = grid_of(price_step)
         self._memory, self._observation = allocate(params), np.zeros(N_FEATURES, dtype=np.float32)
@@ -149,7 +150,7 @@ class LiveSession:
                 self.confirmed = await cancelled(self.broker, within_s=self._leave_s)
                 self._book_late()
                 doubt = "" if self.confirmed else "; the venue has not confirmed that every order is cancelled"
-                self._records.write("stop", reason=(self.reason or "the feed ended") + doubt)
+                self._write("stop", reason=(self.reason or "the feed ended") + doubt)
         finally:
             await self.feed.close()
             await closed(self.broker, within_s=self._leave_s)
@@ -163,7 +164,7 @@ class LiveSession:
             held = await self.broker.reconcile()
             self._book_late()
             tell_difference("the session", Holdings(cash=self._cash, inventory=self._inventory), held)
-            self._records.write("holdings", cash=held.cash, inventory=held.inventory)
+            self._write("holdings", cash=held.cash, inventory=held.inventory)
             self._cash, self._inventory, self._warm_ticks = held.cash, held.inventory, -1
             self._mend("broker")
 
@@ -318,7 +319,7 @@ class LiveSession:
         action = checked_action(action, self.params, name=type(self.policy).__name__)
         quotes(self._memory, action, half, self._steps, self._per_unit, self._wanted)
         wanted = Wanted(*self._wanted.tolist())
-        self._records.write("decision", tick=self._tick, action=action.tolist(), wanted=list(wanted))
+        self._write("decision", tick=self._tick, action=action.tolist(), wanted=list(wanted))
         if self._gate is not None:
             wanted = self._gate.allow(wanted, self._view(time_ns))
             if self._gate.tripped:
@@ -349,7 +350,7 @@ class LiveSession:
 
     def _tell(self, time_ns: int, fills: tuple[Fill, ...]) -> None:
         mid, bid, ask, inventory, cash, equity, _, _, fees, capture, drift = self._account.tolist()
-        self._records.write("mark", tick=self._tick, mid=mid, cash=cash, inventory=inventory, equity=equity)
+        self._write("mark", tick=self._tick, mid=mid, cash=cash, inventory=inventory, equity=equity)
         if not self._observers:
             return
         own_bid = self._sent.bid if self._sent.bid_size > 0 else float("nan")
