@@ -4,15 +4,10 @@ The venue closes every connection after 24 hours, says `serverShutdown` some min
 it is handled by reconnecting, or answered. Messages mean what `hftgym.tape.binance_messages` says.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
-from http.client import HTTPException
 from typing import Any, Literal
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
 
 try:
     import msgspec
@@ -20,10 +15,11 @@ except ImportError as error:
     raise ImportError('a live feed needs msgspec: pip install "hftgym[live]"') from error
 
 from hftgym.live.binance_depth import DepthBook, DepthUpdate, GapError
-from hftgym.live.connection import Backoff, Limits, told
-from hftgym.live.events import Event, Quote, Status, Trade
+from hftgym.live.connection import Limits
+from hftgym.live.events import Event, FeedCounters, Quote, Status, Trade
 from hftgym.live.feed import BrokenStreamError, Reader, SocketFeed
 from hftgym.live.numbers import Numbers
+from hftgym.live.rest import Snapshots
 from hftgym.tape.binance_messages import (
     SPOT,
     TRADE_NUMBERS,
@@ -44,7 +40,6 @@ _VENUES = {"spot": SPOT, "usdm": USDM}
 _URLS = {"spot": "wss://stream.binance.com:9443/stream", "usdm": "wss://fstream.binance.com/stream"}
 _SNAPSHOTS = {"spot": "https://api.binance.com/api/v3/depth", "usdm": "https://fapi.binance.com/fapi/v1/depth"}
 _SNAPSHOT_LEVELS = 1_000
-_SNAPSHOT_BYTES = 16 * 2**20
 _NUMBERS = 2**63
 _Two, _Four = tuple[float, float], tuple[float, float, float, float]
 
@@ -57,12 +52,19 @@ class BinanceReader(Reader):
         market: Which of Binance's markets.
         trades: The stream that trades come from.
         depth: Keeps a book; None takes the best prices from bookTicker.
+        counters: Where it is counted; None begins anew.
     """
 
     def __init__(
-        self, symbol: str, market: Market, *, trades: Literal["trade", "aggTrade"], depth: DepthBook | None = None
+        self,
+        symbol: str,
+        market: Market,
+        *,
+        trades: Literal["trade", "aggTrade"],
+        depth: DepthBook | None = None,
+        counters: FeedCounters | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(counters)
         self._symbol, self._trades, self._depth = symbol, trades, depth
         quotes = "bookTicker" if depth is None else "depth@100ms"
         self._streams = [f"{symbol.lower()}@{kind}" for kind in (quotes, trades)]
@@ -241,28 +243,12 @@ class BinanceFeed(SocketFeed):
             raise ValueError(f"symbol must be letters and digits such as 'BTCUSDT', got {symbol!r}")
         symbol, limits = symbol.upper(), limits or Limits()
         address = f"{rest_url or _SNAPSHOTS[market]}?symbol={symbol}&limit={_SNAPSHOT_LEVELS}"
-        fetch = partial(_snapshot, address, limits=limits, backoff=Backoff(limits, seed=seed))
-        reader = BinanceReader(symbol, market, trades=trades, depth=DepthBook(fetch) if quotes == "depth" else None)
+        counters = FeedCounters()
+        fetch = Snapshots(address, limits=limits, counters=counters, seed=seed).fetch
+        depth = DepthBook(fetch) if quotes == "depth" else None
+        reader = BinanceReader(symbol, market, trades=trades, depth=depth, counters=counters)
         venue, url = _VENUES[market], url or _URLS[market]
         super().__init__(reader, venue=venue, symbol=symbol, url=url, limits=limits, clock=clock, seed=seed)
-
-
-async def _snapshot(address: str, tries: int, *, limits: Limits, backoff: Backoff) -> bytes:
-    """Fetch a snapshot; further tries wait as reconnects do, and one after a success does not."""
-    await asyncio.sleep(backoff.after(0.0 if tries else limits.healthy_s))
-    return await asyncio.to_thread(_get, address, limits.open_s)
-
-
-def _get(address: str, timeout_s: float) -> bytes:
-    opener = build_opener() if address.startswith("https:") else build_opener(ProxyHandler({}))
-    try:
-        with opener.open(address, timeout=timeout_s) as answer:
-            return answer.read(_SNAPSHOT_BYTES)
-    except HTTPError as error:
-        with error:  # it holds the connection
-            raise OSError(f"{address} answers {error.code}") from None
-    except HTTPException as error:
-        raise OSError(f"{address}: {told(error)}") from error
 
 
 def _number(data: dict[str, Any], key: str) -> int:

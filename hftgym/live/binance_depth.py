@@ -55,14 +55,13 @@ class DepthBook:
     """The book of one symbol on one connection.
 
     Args:
-        fetch: Returns the bytes of a snapshot that is not older than the call; the argument counts the tries so far.
+        fetch: Returns the bytes of a snapshot that is not older than the call; it waits as long as it must.
     """
 
-    def __init__(self, fetch: Callable[[int], Awaitable[bytes]]) -> None:
+    def __init__(self, fetch: Callable[[], Awaitable[bytes]]) -> None:
         self._fetch = fetch
         self._decode = msgspec.json.Decoder(Snapshot).decode
         self._job: asyncio.Future[bytes] | None = None
-        self._tries = 0
         self.restart()
 
     def restart(self) -> None:
@@ -100,8 +99,7 @@ class DepthBook:
             self.restart()
             raise GapError(0, f"no snapshot came while {_BUFFERED:,} updates did")
         if self._job is None:
-            self._job = asyncio.ensure_future(self._fetch(self._tries))
-            self._tries += 1
+            self._job = asyncio.ensure_future(self._fetch())
         if not self._job.done():
             return None
         job, self._job = self._job, None
@@ -114,7 +112,6 @@ class DepthBook:
         first = self._buffer[0][0]
         if first.u > self._last and not self._follows(first):
             return None  # older than what has been buffered: again
-        self._tries = 0
         self._book = Book()
         self._book.replace(+1, bids)
         self._book.replace(-1, asks)

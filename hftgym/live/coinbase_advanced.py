@@ -1,6 +1,7 @@
 """Coinbase Advanced Trade, live: the book and the trades of one product from `level2` and `market_trades`.
 
-Every message of a connection has the next `sequence_num`; after a hole a new connection subscribes again.
+Every message of a connection has the next `sequence_num`. After a hole the book is subscribed to anew on the same
+connection, which brings a snapshot; where none comes, or the numbers do not go on, the connection is made anew.
 The book's messages call their channel `l2_data`. `heartbeats` keep quiet channels open and tell that the stream lives.
 """
 
@@ -10,8 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hftgym.live.connection import Limits
-from hftgym.live.events import Event, Quote, Trade
-from hftgym.live.feed import BrokenStreamError, Reader, SocketFeed
+from hftgym.live.events import Event, Quote, Status, Trade
+from hftgym.live.feed import BrokenStreamError, LostBookError, Reader, SocketFeed
 from hftgym.live.numbers import Numbers
 from hftgym.tape.book import Book, Touch
 from hftgym.tape.coinbase_messages import count_of, exchange_ns, size_of
@@ -20,7 +21,11 @@ from hftgym.tape.messages import BadLineError, name, parse_object, positive, sho
 VENUE = "coinbase-advanced"
 _URL = "wss://advanced-trade-ws.coinbase.com"
 _BOOK_SIDES = {"bid": +1, "offer": -1}
-_TAKER_SIDES = {"BUY": -1, "SELL": +1}  # the venue names the maker's side, as on Coinbase Exchange
+# The side is the maker's. The page of this channel only calls it the trade's side; that of the same trades on Coinbase
+# Exchange says "the side field indicates the maker order side" (docs.cdp.coinbase.com/exchange/websocket-feed/channels,
+# match), and so read it, of this venue, NautilusTrader (`coinbase_side_to_aggressor`) and bbgo (pull request 2509).
+_TAKER_SIDES = {"BUY": -1, "SELL": +1}
+_PATIENCE = 10  # heartbeats, one a second, that a snapshot may take
 _Update = tuple[int, float, float]
 
 
@@ -40,8 +45,8 @@ class CoinbaseAdvancedReader(Reader):
         """See the base class."""
         self._messages = Numbers("Advanced Trade", self.counters)
         self._trades = Numbers("market_trades", self.counters)
-        self._book: Book | None = None
-        self._touch: Touch | None = None
+        self._forget()
+        self._asked_again = False
 
     def requests(self) -> Iterable[str]:
         """See the base class: one channel per request, as the venue wants it."""
@@ -50,6 +55,24 @@ class CoinbaseAdvancedReader(Reader):
             *(json.dumps({**own, "channel": channel}) for channel in ("level2", "market_trades")),
             json.dumps({"type": "subscribe", "channel": "heartbeats"}),
         )
+
+    def again(self) -> Iterable[str]:
+        """See the base class: the documentation knows no other way to a new snapshot."""
+        book = {"product_ids": [self._product], "channel": "level2"}
+        return tuple(json.dumps({"type": kind, **book}) for kind in ("unsubscribe", "subscribe"))
+
+    def _forget(self) -> None:
+        self._book: Book | None = None
+        self._touch: Touch | None = None
+        self._waited = 0  # heartbeats without a book
+
+    def _lost(self, text: str) -> Exception:
+        """Forget the book, and return what says so: the first time it is asked for again, then the connection ends."""
+        if self._asked_again:
+            return BrokenStreamError("gap", text)
+        self._forget()
+        self._asked_again = True
+        return LostBookError(text)
 
     def read(self, message: bytes, received_ns: int) -> Iterable[Event]:
         """See the base class."""
@@ -65,15 +88,23 @@ class CoinbaseAdvancedReader(Reader):
         channel, number = name(message.get("channel"), "channel"), count_of(message, "sequence_num")
         if missing := self._messages.missing(number):
             self.counters.gaps += missing
-            raise BrokenStreamError("gap", f"{missing:,} messages before sequence_num {number} are missing")
+            self._trades = Numbers("market_trades", self.counters)  # those that are missing have been counted
+            if self._book is not None:  # else one is on its way, or will be missed soon
+                self._messages.is_new(number)
+                raise self._lost(f"{missing:,} messages before sequence_num {number} are missing")
         events = _objects(message, "events")
         if channel == "l2_data":
             found = self._level_changes(events), exchange_ns(message.get("timestamp"))
             return self._levels(*found, received_ns) if self._messages.is_new(number) else ()
         if channel == "market_trades":
             trades = self._found_trades(events, received_ns)
-            return self._new_trades(trades) if self._messages.is_new(number) else ()
-        self.counters.ignored += self._messages.is_new(number)
+            return self._new_trades(trades, received_ns) if self._messages.is_new(number) else ()
+        is_new = self._messages.is_new(number)
+        self.counters.ignored += is_new
+        if channel == "heartbeats" and is_new and self._book is None:
+            self._waited += 1
+            if self._waited >= _PATIENCE:
+                raise self._lost(f"no snapshot of the book came within {self._waited} heartbeats")
         return ()
 
     def _level_changes(self, events: list[dict[str, Any]]) -> list[tuple[bool, list[_Update]]]:
@@ -98,7 +129,7 @@ class CoinbaseAdvancedReader(Reader):
     def _levels(self, changes: list[tuple[bool, list[_Update]]], time_ns: int, received_ns: int) -> Iterable[Event]:
         for is_snapshot, updates in changes:
             if is_snapshot:
-                self._book, self._touch = Book(), None
+                self._book, self._touch, self._asked_again = Book(), None, False
             if self._book:
                 for update in updates:
                     self._book.set(*update)
@@ -121,17 +152,17 @@ class CoinbaseAdvancedReader(Reader):
                 found.append((_trade_number(trade), event.get("type") == "snapshot", made))
         return sorted(found, key=lambda row: row[0])
 
-    def _new_trades(self, trades: list[tuple[int, bool, Trade]]) -> Iterable[Event]:
-        new = []
+    def _new_trades(self, trades: list[tuple[int, bool, Trade]], received_ns: int) -> Iterable[Event]:
+        new, lost = [], 0
         for number, is_old, trade in trades:
-            if missing := 0 if is_old else self._trades.missing(number):
-                self.counters.gaps += missing
-                raise BrokenStreamError("gap", f"{missing:,} trades before number {number} are missing")
+            missing = 0 if is_old else self._trades.missing(number)
             if self._trades.is_new(number) and not is_old:
                 new.append(trade)
+                lost += missing
         self.counters.trades += len(new)
         self.counters.ignored += not new
-        return new
+        self.counters.gaps += lost
+        return (Status(received_ns, "gap", f"{lost:,} trades are missing"), *new) if lost else new
 
     def _check_product(self, event: dict[str, Any]) -> None:
         if event.get("product_id") != self._product:

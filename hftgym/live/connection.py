@@ -3,11 +3,12 @@
 import asyncio
 import random
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
+from urllib.request import getproxies
 
 try:
     from websockets.asyncio.client import ClientConnection, connect
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
     from websockets.frames import Frame, Opcode
 except ImportError as error:
     raise ImportError('a live feed needs websockets: pip install "hftgym[live]"') from error
@@ -61,6 +62,9 @@ class Limits:
 class Backoff:
     """How long to wait before a reconnect: nothing, then exponentially longer with jitter, until one has lived.
 
+    With the default limits there are at most 112 tries in any five minutes, whatever becomes of them; Binance allows
+    300 per address.
+
     Args:
         limits: `backoff_s`, `backoff_max_s`, `healthy_s`.
         seed: Of the jitter, a factor between 1/2 and 1; None takes the system's entropy, so that clients spread.
@@ -84,6 +88,43 @@ class Backoff:
         return longest * self._random.uniform(0.5, 1.0)
 
 
+class TooLargeError(OSError):
+    """This side has closed because of a message above `Limits.message_bytes`."""
+
+
+class RefusedError(OSError):
+    """The venue has answered the handshake with something else, such as "too many requests".
+
+    Attributes:
+        status: Of HTTP.
+        retry_after: Its header, None if there is none.
+    """
+
+    def __init__(self, status: int, retry_after: str | None) -> None:
+        super().__init__(f"the venue answers {status}")
+        self.status, self.retry_after = status, retry_after
+
+
+class Connection(Protocol):
+    """One WebSocket connection."""
+
+    def next_now(self) -> bytes | None:
+        """Return the next message if it is known to have come already; None says nothing."""
+        ...
+
+    async def recv(self) -> bytes:
+        """Return the next message; one of `LOSSES` after the last one of a connection that is lost."""
+        ...
+
+    async def send(self, text: str) -> None:
+        """Send a text message; one of `LOSSES` if the connection is lost."""
+        ...
+
+    async def close(self) -> None:
+        """Close within `Limits.close_s`, however the other side behaves."""
+        ...
+
+
 class _CountingConnection(ClientConnection):
     """Counts the venue's pings, which the library answers by itself."""
 
@@ -95,8 +136,35 @@ class _CountingConnection(ClientConnection):
         super().process_event(event)
 
 
-async def open_connection(url: str, limits: Limits, *, counters: FeedCounters) -> ClientConnection:
-    """Connect and shake hands.
+class _UsualConnection:
+    """A connection through websockets; see `Connection`."""
+
+    def __init__(self, socket: ClientConnection, limits: Limits) -> None:
+        self._socket, self._limits = socket, limits
+
+    def next_now(self) -> bytes | None:
+        return None
+
+    async def recv(self) -> bytes:
+        try:
+            return await self._socket.recv(decode=False)
+        except ConnectionClosed as error:
+            if error.sent is not None and error.sent.code == _TOO_LARGE:
+                raise TooLargeError(told(error)) from error
+            raise
+
+    async def send(self, text: str) -> None:
+        await self._socket.send(text)
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._socket.close(), self._limits.close_s)
+        except TimeoutError:
+            self._socket.transport.abort()
+
+
+async def open_connection(url: str, limits: Limits, *, counters: FeedCounters) -> Connection:
+    """Connect and shake hands: through picows where it is installed and no proxy stands between, else websockets.
 
     Args:
         url: `ws://` or `wss://`.
@@ -107,9 +175,22 @@ async def open_connection(url: str, limits: Limits, *, counters: FeedCounters) -
         ValueError: `url` is none.
         OSError: Or another of `LOSSES`: there is no connection.
     """
+    if not url.startswith(("ws://", "wss://")):
+        raise ValueError(f"url must begin with ws:// or wss:// and name a host, got {url!r}")
+    if url.startswith("wss:") and getproxies():
+        return await open_usual(url, limits, counters=counters)
+    try:
+        from hftgym.live.fast_connection import open_fast
+    except ImportError:
+        return await open_usual(url, limits, counters=counters)
+    return await open_fast(url, limits, counters=counters)
+
+
+async def open_usual(url: str, limits: Limits, *, counters: FeedCounters) -> Connection:
+    """Connect through websockets; arguments and errors as in `open_connection`."""
     kind = type("Connection", (_CountingConnection,), {"counters": counters})  # the library makes the instance
     try:
-        return await connect(
+        socket = await connect(
             url,
             open_timeout=limits.open_s,
             ping_interval=limits.ping_s,
@@ -123,19 +204,9 @@ async def open_connection(url: str, limits: Limits, *, counters: FeedCounters) -
         )
     except InvalidURI as error:
         raise ValueError(f"url must begin with ws:// or wss:// and name a host, got {url!r}") from error
-
-
-async def close_connection(connection: ClientConnection, limits: Limits) -> None:
-    """Close within `limits.close_s`, however the other side behaves."""
-    try:
-        await asyncio.wait_for(connection.close(), limits.close_s)
-    except TimeoutError:
-        connection.transport.abort()
-
-
-def was_too_large(error: BaseException) -> bool:
-    """Whether this side closed because of a message above `Limits.message_bytes`."""
-    return isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_LARGE
+    except InvalidStatus as error:
+        raise RefusedError(error.response.status_code, error.response.headers.get("Retry-After")) from error
+    return _UsualConnection(socket, limits)
 
 
 def told(error: BaseException) -> str:

@@ -52,6 +52,7 @@ class FeedCounters:
     gaps: int = 0  # numbers that never came
     reconnects: int = 0
     pings: int = 0
+    limited: int = 0  # times that the venue asked to be left alone: too many requests, or a ban
 
 
 class Feed(Protocol):

@@ -19,7 +19,18 @@ except ImportError as error:  # pragma: no cover (the tests need it themselves)
 if TYPE_CHECKING:
     from hftgym.live.snapshot import Snapshot
 
-COUNTERS = ("messages", "quotes", "trades", "ignored", "garbage", "duplicates", "gaps", "reconnects", "pings")
+COUNTERS = (
+    "messages",
+    "quotes",
+    "trades",
+    "ignored",
+    "garbage",
+    "duplicates",
+    "gaps",
+    "reconnects",
+    "pings",
+    "limited",
+)
 """The fields of `FeedCounters` in the order in which they are shown."""
 
 LATENCIES = (50.0, 90.0, 99.0, 99.9, 100.0)

@@ -113,4 +113,5 @@ def json_log(path: str | Path, *, logger: str = "hftgym", level: int = logging.I
     finally:
         target.removeHandler(handler)
         target.setLevel(before)
-        handler.close()
+        with contextlib.suppress(OSError):  # a full disk has been told with the lines that it cost
+            handler.close()

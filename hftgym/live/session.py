@@ -38,7 +38,7 @@ class LiveSession:
     After `params.horizon` ticks the observed time starts anew; account and window go on. When the stream breaks, all
     quotes are withdrawn; once it is whole again the window is rebuilt before the policy is asked again. A clock that
     jumps by more than 1,000 ticks counts as a break, and so do the broker's messages: every order is then cancelled,
-    and the account goes on with what the venue says is held.
+    and the account goes on with what the venue says is held. A clock that is set back goes on from where it was.
 
     Args:
         feed: The market.
@@ -89,7 +89,7 @@ class LiveSession:
         self._wanted, self._sent = np.zeros(4), NOTHING
         self._policy_state: Any = None
         self._ticks: Clock | None = None
-        self._tick, self._next_ns, self._now_ns, self._quoted_ns = 0, 0, 0, 0
+        self._tick, self._next_ns, self._now_ns, self._quoted_ns, self._set_back_ns = 0, 0, 0, 0, 0
         self._quote: Quote | None = None
         self._episode_start, self._warm_ticks, self._whole = True, 0, True
         self._broken: set[Literal["feed", "clock", "broker"]] = set()  # why it is not whole
@@ -179,16 +179,25 @@ class LiveSession:
     async def _keep_time(self, clock: Callable[[], int]) -> None:
         """End ticks in which nothing comes."""
         while not self._stopping.is_set():
-            wait_ns = self._next_ns - clock() if self._ticks is not None else round(self.params.tick_s * 1e9)
+            now = self._time(clock())
+            wait_ns = self._next_ns - now if self._ticks is not None else round(self.params.tick_s * 1e9)
             await asyncio.sleep(max(wait_ns, 100_000) * 1e-9)
-            now = clock()
+            now = self._time(clock())
             if self._ticks is not None and now > self._next_ns:
                 self._pass(now)
 
+    def _time(self, clock_ns: int) -> int:
+        """Return the session's time, which a clock that is set back neither reverses nor stops."""
+        behind_ns = self._now_ns - clock_ns - self._set_back_ns
+        # What was received before the session began may be told late; afterwards only the clock itself can go back.
+        if behind_ns > 0 and self._clock is not None and self._ticks is not None:
+            self._set_back_ns += behind_ns
+        self._now_ns = max(self._now_ns, clock_ns + self._set_back_ns)
+        return self._now_ns
+
     def _on(self, event: Event) -> None:
         """Take the market's next event."""
-        self._now_ns = max(self._now_ns, event.received_ns)
-        event = event._replace(received_ns=self._now_ns)  # a clock that steps back reverses nothing
+        event = event._replace(received_ns=self._time(event.received_ns))
         if self._ticks is not None and self._now_ns > self._next_ns:
             self._pass(self._now_ns)
         if self._stopping.is_set():

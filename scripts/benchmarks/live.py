@@ -2,13 +2,17 @@
 
 import asyncio
 import multiprocessing
+import statistics
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest.mock import patch
 
-from hftgym.live import LatencyMonitor
+from hftgym.live import LatencyMonitor, feed
 from hftgym.live.binance import BinanceFeed, BinanceReader
+from hftgym.live.connection import open_connection, open_usual
 from hftgym.live.events import Status
 from scripts.benchmarks.figure import Figure
 
@@ -21,15 +25,9 @@ _READ = 200_000
 def feed_figures(seconds: float = SECONDS) -> Iterator[Figure]:
     """Yield what a feed of 20,000 messages a second does to its client, and the time per message in process."""
     yield from _parse_figures()
+    yield from _client_figures()
     sent = int(seconds * MESSAGES_PER_S)
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, sent, MESSAGES_PER_S))
-    server.start()
-    try:
-        lag, lost, rate, grown_mb, busy = asyncio.run(_receive(f"ws://127.0.0.1:{ours.recv()}", sent))
-    finally:
-        server.terminate()
-        server.join()
+    lag, lost, rate, grown_mb, busy = _through_loopback(sent)
     note = f"{sent:,} messages through loopback, {busy:.0%} of a core"
     yield Figure(name="live feed, messages/s sustained", value=rate, unit="/s", bar=0.99 * MESSAGES_PER_S, note=note)
     yield Figure(name="live feed, messages lost", value=lost, unit="", bar=0, lower_is_better=True)
@@ -37,6 +35,35 @@ def feed_figures(seconds: float = SECONDS) -> Iterator[Figure]:
         value = lag.percentile(percent) / 1e6
         yield Figure(name=f"live feed, lag sent to event p{percent}", value=value, unit="ms", lower_is_better=True)
     yield Figure(name="live feed, memory grown", value=grown_mb, unit="MB", bar=5, lower_is_better=True)
+
+
+def _client_figures(rounds: int = 3, seconds: float = 2.0) -> Iterator[Figure]:
+    """Yield the processor's time per message through each client, measured in turns."""
+    clients = {"websockets": open_usual, "picows": open_connection}
+    if find_spec("picows") is None:
+        del clients["picows"]
+    found: dict[str, list[float]] = {name: [] for name in clients}
+    for _ in range(rounds):
+        for name, opened in clients.items():
+            with patch.object(feed, "open_connection", opened):
+                _, _, rate, _, busy = _through_loopback(int(seconds * MESSAGES_PER_S))
+            found[name].append(busy / rate * 1e6)
+    for name, times in found.items():
+        note = f"median of {rounds} runs in turns, frame to event"
+        value = statistics.median(times)
+        yield Figure(name=f"live feed, CPU a message, {name}", value=value, unit="µs", lower_is_better=True, note=note)
+
+
+def _through_loopback(sent: int) -> tuple[LatencyMonitor, int, float, float, float]:
+    """Return what `_receive` does of so many messages from a server in a process of its own."""
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, sent, MESSAGES_PER_S))
+    server.start()
+    try:
+        return asyncio.run(_receive(f"ws://127.0.0.1:{ours.recv()}", sent))
+    finally:
+        server.terminate()
+        server.join()
 
 
 def _parse_figures() -> Iterator[Figure]:
@@ -56,16 +83,16 @@ def _parse_figures() -> Iterator[Figure]:
 
 async def _receive(url: str, count: int) -> tuple[LatencyMonitor, int, float, float, float]:
     """Return lag, events that never came, events a second, growth of memory in MB, share of a core."""
-    feed, lag, seen = BinanceFeed("BTCUSDT", "usdm", url=url), LatencyMonitor(), 0
+    source, lag, seen = BinanceFeed("BTCUSDT", "usdm", url=url), LatencyMonitor(), 0
     start = cpu = grown = 0.0
-    async for event in feed.events():
+    async for event in source.events():
         if not isinstance(event, Status):
             lag.record(max(time.time_ns() - event.exchange_ns, 0))
             seen += 1
             if seen == count // 10:  # buffers and caches have their size
                 start, cpu, grown = time.monotonic(), time.process_time(), _memory_mb()
             if seen == count:
-                await feed.close()
+                await source.close()
         elif event.kind == "disconnected":
             break
     took_s = time.monotonic() - start

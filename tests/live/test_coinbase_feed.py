@@ -1,4 +1,7 @@
+import asyncio
+import contextlib
 import json
+import random
 from itertools import count
 
 import numpy as np
@@ -8,8 +11,9 @@ from hftgym.live.coinbase import CoinbaseFeed
 from hftgym.live.coinbase_advanced import CoinbaseAdvancedFeed
 from hftgym.live.events import Quote, Status, Trade
 from hftgym.tape import NO_TIME, read_tape
+from hftgym.tape.book import Book
 from tests.live.feeds import QUICK, capture, dumps, has, kinds, of, play
-from tests.servers.coinbase import CoinbaseAdvancedServer, CoinbaseServer
+from tests.servers.coinbase import CoinbaseAdvancedServer, CoinbaseServer, resubscribed
 from tests.servers.played import cut, hang, rollover
 
 IN_STEP = ["connected", "resynchronised", "Q"]
@@ -165,11 +169,82 @@ def test_advanced_trade_gives_the_same_events():
     assert feed.counters.ignored == 2
 
 
-@pytest.mark.parametrize("after", [[beat(3)], [trades(1, 5), trades(2, 8)]])
-def test_advanced_trade_subscribes_again_after_a_gap(after):
-    events, feed = run_advanced([[book(0), *after], [book(0, "50")]], has(2))
-    assert [kind for kind in kinds(events) if kind != "T"] == [*IN_STEP, "gap", *IN_STEP]
-    assert (of(Quote, events)[-1].bid, feed.counters.gaps) == (50, 2)
+def test_advanced_trade_asks_for_a_new_book_after_a_gap_on_the_same_connection():
+    script = [book(0), trades(1, 5), beat(4), level2(5, ("bid", "100.19", "1")), resubscribed]
+    script += [level2(6, ("bid", "100.18", "1")), book(7, "50"), trades(8, 7), level2(9, ("bid", "50.1", "1"))]
+    server = CoinbaseAdvancedServer([script])
+    events, feed = run_advanced(None, has(3, 2), server)
+    assert kinds(events) == [*IN_STEP, "T", "gap", "resynchronised", "Q", "T", "Q"]
+    assert [q.bid for q in of(Quote, events)] == [100.1, 50, 50.1]
+    assert (feed.counters.gaps, feed.counters.reconnects, server.connections) == (2, 0, 1)
+
+
+def test_advanced_trade_asks_for_a_snapshot_that_has_not_come():
+    beats = [beat(n) for n in range(1, 11)]
+    events, feed = run_advanced([[level2(0, ("bid", "100.19", "1")), *beats, resubscribed, book(11)]], has(1))
+    assert kinds(events) == ["connected", "gap", "resynchronised", "Q"]
+    assert feed.counters.reconnects == 0
+
+
+def test_advanced_trade_connects_anew_where_asking_again_does_not_help():
+    beats = [beat(n) for n in (4, 5, 8, 9, 10, 11, 12, 13, 14, 15)]  # a gap meanwhile changes nothing
+    events, feed = run_advanced([[book(0), beat(3), resubscribed, *beats], [book(0, "50")]], has(2))
+    assert kinds(events) == [*IN_STEP, "gap", "gap", *IN_STEP]
+    assert (of(Quote, events)[-1].bid, feed.counters.reconnects) == (50, 1)
+
+
+def test_advanced_trade_needs_no_new_book_for_missing_trades():
+    events, feed = run_advanced([[book(0), trades(1, 5), trades(2, 9, 8), book(3, "100.15")]], has(2, 3))
+    assert kinds(events) == [*IN_STEP, "T", "gap", "T", "T", "resynchronised", "Q"]
+    assert (feed.counters.gaps, feed.counters.reconnects) == (2, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_the_advanced_book_is_the_venues_book_whatever_is_lost_doubled_or_damaged(seed):
+    rng, true, numbers = random.Random(seed), Book(), count()
+    for price in range(90, 100):
+        true.set(+1, price, 1.0)
+        true.set(-1, price + 20, 1.0)
+
+    async def answer(connection):
+        """Take what the client asks for meanwhile, and answer with the true book."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                asked = json.loads(await asyncio.wait_for(connection.recv(), 0.002))
+                if asked["type"] == "subscribe" and asked["channel"] == "level2":
+                    await connection.send(whole(), text=True)
+
+    def whole():
+        sides = (("bid", true._sides[+1].sizes), ("offer", true._sides[-1].sizes))
+        rows = [(name, str(price), str(size)) for name, sizes in sides for price, size in sizes.items()]
+        return level2(next(numbers), *rows, kind="snapshot")
+
+    def changed(fault):
+        async def step(connection):
+            side, size = rng.choice((1, -1)), rng.choice((0, 1.5, 2.5))
+            price = rng.randrange(95, 104) if side > 0 else rng.randrange(106, 115)
+            true.set(side, price, size)
+            message = level2(next(numbers), ("bid" if side > 0 else "offer", str(price), str(size)))
+            sent = [] if fault < 0.04 else [message[:-9]] if fault < 0.08 else [message] * (2 if fault < 0.2 else 1)
+            for one in sent:
+                await connection.send(one, text=True)
+
+        return step
+
+    async def snapshot_first(connection):
+        await connection.send(whole(), text=True)
+
+    async def last(connection):
+        true.set(+1, 104.5, 1.0)
+        await connection.send(level2(next(numbers), ("bid", "104.5", "1")), text=True)
+
+    changes = [step for i in range(200) for step in (changed(rng.random() if i < 150 else 1.0), answer)]
+    server = CoinbaseAdvancedServer([[snapshot_first, *changes, *[answer] * 300, last], [snapshot_first, last]])
+    events, feed = run_advanced(None, lambda events: 104.5 in [q.bid for q in of(Quote, events)[-1:]], server)
+    assert of(Quote, events)[-1][2:] == true.touch()
+    assert feed.counters.gaps > 3
+    assert feed.counters.reconnects == 0
 
 
 def test_advanced_trade_drops_what_comes_twice():

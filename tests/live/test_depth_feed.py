@@ -8,6 +8,7 @@ from hftgym.live.events import Quote
 from hftgym.tape.book import Book
 from tests.live.feeds import QUICK, START_MS, depth, dumps, kinds, of, play, snapshot
 from tests.servers.binance import BinanceServer
+from tests.servers.played import Refused
 
 IN_STEP = ["connected", "resynchronised", "Q"]
 
@@ -48,7 +49,9 @@ async def pause(_):
 
 
 def test_a_snapshot_that_is_too_old_is_fetched_again_and_so_is_a_refused_one():
-    server = BinanceServer([[depth(100, 101), pause, *nudges(102)]], snapshots=[snapshot(50), None, snapshot(101)])
+    server = BinanceServer(
+        [[depth(100, 101), pause, *nudges(102)]], snapshots=[snapshot(50), Refused(500), snapshot(101)]
+    )
     events, feed = play(server, make_spot, bids(1))
     assert kinds(events) == IN_STEP
     assert len(server.asked) == 3

@@ -9,7 +9,7 @@ from hftgym.live.binance import BinanceReader
 from hftgym.live.coinbase import CoinbaseReader
 from hftgym.live.coinbase_advanced import CoinbaseAdvancedReader
 from hftgym.live.events import Quote, Status, Trade
-from hftgym.live.feed import BrokenStreamError
+from hftgym.live.feed import BrokenStreamError, LostBookError
 from tests.live import test_coinbase_feed as coinbase
 from tests.live.feeds import agg_trade, quote, trade, usdm_quote
 
@@ -104,7 +104,7 @@ def fuzz(name, rounds, seed=0):
         before = reader.counters.garbage
         try:
             events = list(reader.read(message, n))
-        except BrokenStreamError:
+        except (BrokenStreamError, LostBookError):
             outcomes["broken"] += 1
             reader.connected()
             continue

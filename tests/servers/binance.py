@@ -3,9 +3,12 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
 
-from tests.servers.played import PlayedServer, Step
+from tests.servers.played import PlayedServer, Refused, Step
 
 _STREAM = re.compile(rb'\{"stream":"([^"]*)"')
 SHUTDOWN = b'{"e":"serverShutdown","E":1723161256322}'
@@ -16,9 +19,9 @@ class BinanceServer(PlayedServer):
 
     Args:
         scripts: See the base class.
-        snapshots: Bodies of GET /api/v3/depth, one after the other, the last for ever; None answers 429.
+        snapshots: Bodies of GET /api/v3/depth, or refusals, one after the other, the last for ever.
         refuse: Answers subscriptions with an error.
-        ping_s: See the base class.
+        more: See the base class.
     """
 
     path = "/stream"
@@ -27,13 +30,14 @@ class BinanceServer(PlayedServer):
         self,
         scripts: Sequence[Iterable[Step]],
         *,
-        snapshots: Sequence[bytes | None] = (),
+        snapshots: Sequence[bytes | Refused] = (),
         refuse: int = 0,
-        ping_s: float | None = None,
+        **more: Any,
     ) -> None:
-        super().__init__(scripts, ping_s=ping_s)
+        super().__init__(scripts, **more)
         self.snapshots = list(snapshots)
         self.asked: list[str] = []  # the snapshots asked for
+        self.asked_s: list[float] = []  # and when, time.monotonic()
         self._refuse = refuse
         self._streams: set[str] = set()
 
@@ -71,8 +75,13 @@ class BinanceServer(PlayedServer):
         head = await reader.readuntil(b"\r\n\r\n")
         self.asked.append(head.split(b" ")[1].decode())
         body = self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]
-        status, body = ("200 OK", body) if body is not None else ("429 Too Many Requests", b'{"code":-1003}')
-        start = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        writer.write(f"{start}Connection: close\r\n\r\n".encode() + body)
+        self.asked_s.append(time.monotonic())
+        status, headers = HTTPStatus.OK, {}
+        if isinstance(body, Refused):
+            status, headers, body = HTTPStatus(body.status), body.headers(), b'{"code":-1003}'
+        headers |= {"Content-Type": "application/json", "Content-Length": len(body), "Connection": "close"}
+        start = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        start += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        writer.write(f"{start}\r\n".encode() + body)
         await writer.drain()
         writer.close()

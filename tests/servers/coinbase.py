@@ -39,3 +39,10 @@ class CoinbaseAdvancedServer(PlayedServer):
             assert ("product_ids" in asked) == (asked["channel"] != "heartbeats")
             channels.append(asked["channel"])
         assert sorted(channels) == ["heartbeats", "level2", "market_trades"]
+
+
+async def resubscribed(connection):
+    """Wait until the book has been left and subscribed to again."""
+    for kind in ("unsubscribe", "subscribe"):
+        asked = json.loads(await connection.recv())
+        assert asked == {"type": kind, "product_ids": ["BTC-USD"], "channel": "level2"}

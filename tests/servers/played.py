@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from http import HTTPStatus
+from typing import NamedTuple
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -12,16 +15,31 @@ Fault = Callable[[ServerConnection], Awaitable[None]]
 Step = bytes | Fault
 
 
+class Refused(NamedTuple):
+    """An answer of HTTP that is none."""
+
+    status: int
+    retry_after: str | None = None
+
+    def headers(self):
+        return {} if self.retry_after is None else {"Retry-After": self.retry_after}
+
+
 class PlayedServer:
     """A venue that plays what it is told to once a client has subscribed; subclasses speak the venue's protocol.
 
     Args:
         scripts: Messages and faults; after its script a connection stays open and silent.
         ping_s: Between two ping frames, which the client must answer within as much time.
+        refused: How the first handshakes are refused.
     """
 
-    def __init__(self, scripts: Sequence[Iterable[Step]], *, ping_s: float | None = None) -> None:
+    def __init__(
+        self, scripts: Sequence[Iterable[Step]], *, ping_s: float | None = None, refused: Iterable[Refused] = ()
+    ) -> None:
         self.scripts = list(scripts)
+        self._refused = list(refused)
+        self.knocked_s: list[float] = []  # when handshakes began, time.monotonic()
         self.connections = 0
         self.requests: list[str] = []
         self._ping_s = ping_s
@@ -36,6 +54,7 @@ class PlayedServer:
             ping_timeout=self._ping_s,
             close_timeout=0.2,
             compression=None,
+            process_request=self._admit,
         )
         return self
 
@@ -60,6 +79,15 @@ class PlayedServer:
         """Whether a message is of a channel that was subscribed to."""
         return True
 
+    def _admit(self, connection, _):
+        self.knocked_s.append(time.monotonic())
+        if not self._refused:
+            return None
+        refused = self._refused.pop(0)
+        response = connection.respond(HTTPStatus(refused.status), "")
+        response.headers.update(refused.headers())
+        return response
+
     async def _serve(self, connection: ServerConnection) -> None:
         script = self.scripts[min(self.connections, len(self.scripts) - 1)]
         self.connections += 1
@@ -82,6 +110,22 @@ async def cut(connection: ServerConnection) -> None:
     connection.transport.write(b'\x81\x64{"stream":')
     connection.transport.close()
     await connection.wait_closed()
+
+
+async def cut_in_a_fragment(connection: ServerConnection) -> None:
+    """Drop the line within a message of several frames: the first is whole, of the second 10 of 100 bytes come."""
+    connection.transport.write(b'\x01\x0a{"stream":' + b'\x00\x64"btcusdt@b')
+    connection.transport.close()
+    await connection.wait_closed()
+
+
+def in_fragments(message: bytes, size: int) -> Fault:
+    """Send a message in frames of so many bytes."""
+
+    async def fault(connection: ServerConnection) -> None:
+        await connection.send([message[i : i + size].decode() for i in range(0, len(message), size)])
+
+    return fault
 
 
 async def hang(connection: ServerConnection) -> None:
