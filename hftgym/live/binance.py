@@ -41,7 +41,10 @@ _URLS = {"spot": "wss://stream.binance.com:9443/stream", "usdm": "wss://fstream.
 _SNAPSHOTS = {"spot": "https://api.binance.com/api/v3/depth", "usdm": "https://fapi.binance.com/fapi/v1/depth"}
 _SNAPSHOT_LEVELS = 1_000
 _NUMBERS = 2**63
-_Two, _Four = tuple[float, float], tuple[float, float, float, float]
+_SPACE, _BACKSLASH = b" \\"  # numbers: to look for one byte as bytes takes five times as long
+_Two = tuple[float, float]
+# Reads a text as JSON, four times as quick as `msgspec.convert`; it alone would take one with space around the number.
+_number_of = msgspec.json.Decoder(float).decode
 
 
 class BinanceReader(Reader):
@@ -97,7 +100,8 @@ class BinanceReader(Reader):
             if message.startswith(self._quote_start):
                 if self._depth:
                     return self._book(self._decode_quote(message).data, received_ns)
-                return self._usual_quote(self._decode_quote(message).data, received_ns)
+                if _SPACE not in message and _BACKSLASH not in message:
+                    return self._usual_quote(self._decode_quote(message).data, received_ns)
             if message.startswith(self._trade_start):
                 return self._usual_trade(self._decode_trade(message).data, received_ns)
         except (ValueError, OverflowError):  # msgspec's errors are ValueErrors
@@ -109,7 +113,8 @@ class BinanceReader(Reader):
             return ()
 
     def _usual_quote(self, event: Any, received_ns: int) -> Iterable[Event]:
-        bid, bid_size, ask, ask_size = msgspec.convert((event.b, event.B, event.a, event.A), _Four, strict=False)
+        bid, bid_size = _number_of(event.b), _number_of(event.B)
+        ask, ask_size = _number_of(event.a), _number_of(event.A)
         if event.s != self._symbol or not (
             0 <= event.u < _NUMBERS
             and 0.0 < bid < LARGEST

@@ -147,23 +147,23 @@ class RiskGate:
     def _withdraws(self, wanted: Wanted, view: RiskView) -> Reason | None:
         """Return why nothing at all may be quoted; None if there is no reason. Trips the gate on a loss."""
         limits = self.limits
+        _, mid, best_bid, best_ask, _, bids, asks, equity, start_equity, data_age_ns, latency_ns = view
         # A sum is finite only if every term is.
         known = math.isfinite(sum(wanted)) and math.isfinite(sum(view))
-        loss = view.start_equity - view.equity
-        if known and loss >= limits.max_loss:
-            self.trip(f"max_loss: lost {loss:,.2f}, allowed is less than {limits.max_loss:,.2f}")
+        if known and start_equity - equity >= limits.max_loss:
+            self.trip(f"max_loss: lost {start_equity - equity:,.2f}, allowed is less than {limits.max_loss:,.2f}")
         reason: Reason | None = None
         if self.tripped is not None:
             reason = "tripped"
-        elif not known or min(wanted.bid_size, wanted.ask_size, view.in_flight_bid, view.in_flight_ask) < 0:
+        elif not known or wanted.bid_size < 0 or wanted.ask_size < 0 or bids < 0 or asks < 0:
             reason = "not finite"
-        elif not (0 < view.bid < view.ask and view.bid <= view.mid <= view.ask):
+        elif not (0 < best_bid < best_ask and best_bid <= mid <= best_ask):
             reason = "crossed"
-        elif view.data_age_ns < 0:
+        elif data_age_ns < 0:
             reason = "clock"
-        elif view.data_age_ns > limits.max_data_age_s * 1e9:
+        elif data_age_ns > limits.max_data_age_s * 1e9:
             reason = "stale"
-        elif view.latency_ns > limits.max_latency_s * 1e9:
+        elif latency_ns > limits.max_latency_s * 1e9:
             reason = "latency"
         return reason
 
@@ -177,14 +177,15 @@ class RiskGate:
 
     def _allowed(self, price: float, size: float, side: Literal[1, -1], view: RiskView) -> float:
         limits = self.limits
-        best = view.ask if side > 0 else view.bid  # of those that an order of this side takes from
-        takes = side * (price - best) >= 0
-        at_most = limits.collar * view.mid * (1 + 1e-9)
-        if abs(price - view.mid) > at_most or abs(best - view.mid) > at_most:
+        _, mid, best_bid, best_ask, inventory, bids, asks, _, _, _, _ = view
+        # The best price of those that an order of this side takes from, and what is in flight beside it.
+        best, in_flight = (best_ask, bids) if side > 0 else (best_bid, asks)
+        at_most = limits.collar * mid * (1 + 1e-9)
+        if not (-at_most <= price - mid <= at_most and -at_most <= best - mid <= at_most):
             self._cut("collar")
             return 0.0
-        in_flight = view.in_flight_bid if side > 0 else view.in_flight_ask
-        room = limits.max_inventory - side * view.inventory
+        room = limits.max_inventory - side * inventory
+        takes = side * (price - best) >= 0
         same = in_flight > _DUST and not takes and self._last[side] == (price, size)
         if same and in_flight > room + _DUST:
             self._cut("inventory")

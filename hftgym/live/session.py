@@ -14,7 +14,6 @@ from hftgym.live.latency import LatencyMonitor
 from hftgym.live.records import Journal, SessionRecords
 from hftgym.live.risk import RiskGate, RiskView
 from hftgym.live.snapshot import Snapshot, State
-from hftgym.market import layout as at
 from hftgym.market.layout import N_INFO
 from hftgym.market.live import begin, quotes, settle_fills, wind_clock
 from hftgym.market.single import FIELDS_AT, allocate
@@ -42,7 +41,8 @@ class LiveSession:
 
     Args:
         feed: The market.
-        policy: Anything with SB3's `predict`.
+        policy: Anything with SB3's `predict`. Where it has `act` and `reset` too, as `OnnxPolicy`, these decide: the
+            same, and sooner. It remembers by itself then, so that it serves one session at a time.
         broker: Where orders go.
         params: The market as the policy is to see it.
         price_step: The price grid that quotes are rounded to; None for none.
@@ -86,14 +86,16 @@ class LiveSession:
         self._steps, self._per_unit = grid_of(price_step)
         self._memory, self._observation = allocate(params), np.zeros(N_FEATURES, dtype=np.float32)
         self._account = self._memory[FIELDS_AT : FIELDS_AT + N_INFO]
-        self._wanted, self._sent = np.zeros(4), NOTHING
-        self._policy_state: Any = None
+        self._sent = NOTHING
+        self._acts, self._policy_state = hasattr(policy, "act") and hasattr(policy, "reset"), None
         self._ticks: Clock | None = None
+        self._most_silent_ns = _MOST_SILENT_TICKS * params.tick_s * 1e9
         self._tick, self._next_ns, self._now_ns, self._quoted_ns, self._set_back_ns = 0, 0, 0, 0, 0
         self._quote: Quote | None = None
         self._episode_start, self._warm_ticks, self._whole = True, 0, True
         self._broken: set[Literal["feed", "clock", "broker"]] = set()  # why it is not whole
-        self._cash, self._inventory, self._start_equity, self._latency_ns = 0.0, 0.0, 0.0, 0
+        self._cash, self._inventory, self._equity, self._start_equity, self._mid = 0.0, 0.0, 0.0, 0.0, 0.0
+        self._latency_ns = 0
         self._last_tick: int | None = None
         self._stopping = asyncio.Event()
 
@@ -197,7 +199,9 @@ class LiveSession:
 
     def _on(self, event: Event) -> None:
         """Take the market's next event."""
-        event = event._replace(received_ns=self._time(event.received_ns))
+        time_ns = self._time(event.received_ns)
+        if event.received_ns != time_ns:
+            event = event._replace(received_ns=time_ns)
         if self._ticks is not None and self._now_ns > self._next_ns:
             self._pass(self._now_ns)
         if self._stopping.is_set():
@@ -237,7 +241,7 @@ class LiveSession:
     def _pass(self, now_ns: int) -> None:
         """End every tick that has ended before `now_ns`."""
         assert self._ticks is not None
-        if now_ns - self._next_ns > _MOST_SILENT_TICKS * self.params.tick_s * 1e9:
+        if now_ns - self._next_ns > self._most_silent_ns:
             self._break("clock", "the clock jumped", now_ns)
             self._end_tick(self._next_ns)
             self._ticks = Clock(first_ns=now_ns, tick_s=self.params.tick_s, latency_s=0.0)
@@ -252,7 +256,7 @@ class LiveSession:
         assert self._ticks is not None
         began = time.perf_counter_ns()
         mid, half = self._market()
-        fills: tuple[Fill, ...] = tuple(self.broker.take_fills(time_ns))
+        fills = tuple(self.broker.take_fills(time_ns))
         if self.state == "waiting" or self._warm_ticks < 0:
             self._start_window(mid, half, fills)
         else:
@@ -271,21 +275,23 @@ class LiveSession:
     def _market(self) -> tuple[float, float]:
         """Return mid and half-spread of the last quote, as a replay sees them."""
         assert self._quote is not None
-        bid, ask = self._quote.bid, self._quote.ask
+        _, _, bid, _, ask, _ = self._quote
         mid = 0.5 * bid + 0.5 * ask
-        return mid, max((ask - bid) / 2, least_half_spread(mid, self._steps, self._per_unit))
+        half, least = (ask - bid) / 2, least_half_spread(mid, self._steps, self._per_unit)
+        return mid, half if half > least else least
 
     def _start_window(self, mid: float, half: float, fills: Sequence[Fill]) -> None:
         """Begin an episode with an empty window; fills meanwhile go straight into the account."""
         self._book(fills)
         begin(self._memory, self._observation, mid, half, self._cash, self._inventory)
+        self._mid, self._equity = mid, self._cash + self._inventory * mid
         first = self.state == "waiting"
         at_once = first and self._whole
         self._episode_start, self._policy_state = True, None
         # At the start an agent begins as in every episode; after a break it waits until the window is full again.
         self._warm_ticks = 0 if at_once else self.params.window - 1
         self.state = "trading" if at_once else "warming" if self._whole else "withdrawn"
-        self._start_equity = self._start_equity if not first else self._cash + self._inventory * mid
+        self._start_equity = self._start_equity if not first else self._equity
 
     def _book(self, fills: Sequence[Fill]) -> None:
         held = booked(Holdings(cash=self._cash, inventory=self._inventory), fills)
@@ -299,14 +305,18 @@ class LiveSession:
 
     def _settle(self, fills: Sequence[Fill], mid: float, half: float) -> None:
         rows = np.array([(f.side, f.price, f.size, f.fee) for f in fills], dtype=np.float64) if fills else _NO_FILLS
-        _, ended = settle_fills(self._memory, self._observation, rows, self._sent.bid, self._sent.ask, mid, half)
-        self._cash, self._inventory = float(self._account[at.CASH]), float(self._account[at.INVENTORY])
-        if self._account[at.EQUITY] <= 0:
+        bid, ask, _, _ = self._sent
+        self._mid = mid
+        self._cash, self._inventory, self._equity, ended = settle_fills(
+            self._memory, self._observation, rows, bid, ask, mid, half
+        )
+        if self._equity <= 0:
             self.stop("ruin: the equity is not above 0")
         elif ended:
             wind_clock(self._memory, self._observation)
             self._episode_start = True
-        self._warm_ticks = max(0, self._warm_ticks - 1)
+        if self._warm_ticks:
+            self._warm_ticks -= 1
         if self.state == "warming" and self._warm_ticks == 0 and self._whole:
             self.state, self.reason = "trading", ""
 
@@ -318,22 +328,30 @@ class LiveSession:
             self.stop(self._gate.tripped)
         if self.state != "trading" or self._stopping.is_set():
             return
-        action, self._policy_state = self.policy.predict(
-            self._observation.copy(),
-            state=self._policy_state,
-            episode_start=_STARTS if self._episode_start else _GOES_ON,
-            deterministic=True,
-        )
-        self._episode_start = False
-        action = checked_action(action, self.params, name=type(self.policy).__name__)
-        quotes(self._memory, action, half, self._steps, self._per_unit, self._wanted)
-        wanted = Wanted(*self._wanted.tolist())
-        self._write("decision", tick=self._tick, action=action.tolist(), wanted=list(wanted))
+        action = checked_action(self._ask(), self.params, name=type(self.policy).__name__)
+        wanted = Wanted._make(quotes(self._memory, action, half, self._steps, self._per_unit))
+        if self._journal is not None:
+            self._journal.append("decision", tick=self._tick, action=action.tolist(), wanted=list(wanted))
         if self._gate is not None:
             wanted = self._gate.allow(wanted, self._view(time_ns))
             if self._gate.tripped:
                 self.stop(self._gate.tripped)
         self._want(wanted, time_ns)
+
+    def _ask(self) -> Any:
+        """Return what the policy does about the observation."""
+        starts, self._episode_start = self._episode_start, False
+        if self._acts:
+            if starts:
+                self.policy.reset()
+            return self.policy.act(self._observation)
+        action, self._policy_state = self.policy.predict(
+            self._observation.copy(),  # a policy may keep what it sees
+            state=self._policy_state,
+            episode_start=_STARTS if starts else _GOES_ON,
+            deterministic=True,
+        )
+        return action
 
     def _want(self, wanted: Wanted, now_ns: int) -> None:
         self._sent = wanted
@@ -341,25 +359,26 @@ class LiveSession:
 
     def _view(self, time_ns: int) -> RiskView:
         assert self._quote is not None
-        bid, ask = self.broker.in_flight()
-        mid, equity = float(self._account[at.MID]), float(self._account[at.EQUITY])
-        return RiskView(
-            now_ns=time_ns,
-            mid=mid,
-            bid=self._quote.bid,
-            ask=self._quote.ask,
-            inventory=self._inventory,
-            in_flight_bid=bid,
-            in_flight_ask=ask,
-            equity=equity,
-            start_equity=self._start_equity,
-            data_age_ns=time_ns - self._quoted_ns,
-            latency_ns=self._latency_ns,
+        _, _, bid, _, ask, _ = self._quote
+        bids, asks = self.broker.in_flight()
+        return RiskView(  # by position, as it is made once a tick
+            time_ns,
+            self._mid,
+            bid,
+            ask,
+            self._inventory,
+            bids,
+            asks,
+            self._equity,
+            self._start_equity,
+            time_ns - self._quoted_ns,
+            self._latency_ns,
         )
 
     def _tell(self, time_ns: int, fills: tuple[Fill, ...]) -> None:
         mid, bid, ask, inventory, cash, equity, _, _, fees, capture, drift = self._account.tolist()
-        self._write("mark", tick=self._tick, mid=mid, cash=cash, inventory=inventory, equity=equity)
+        if self._journal is not None:
+            self._journal.append("mark", tick=self._tick, mid=mid, cash=cash, inventory=inventory, equity=equity)
         if not self._observers:
             return
         own_bid = self._sent.bid if self._sent.bid_size > 0 else float("nan")

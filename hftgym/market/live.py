@@ -67,8 +67,8 @@ def show(f, p, observation):
 
 
 @kernel
-def quotes(memory, action, half_spread, steps, per_unit, wanted):
-    """Write into `wanted` (bid, ask, units, units) what an action asks for around the mid of the memory."""
+def quotes(memory, action, half_spread, steps, per_unit):
+    """Return (bid, ask, units, units) that an action asks for around the mid of the memory."""
     p, f, _ = parts_of(memory)
     bid_size, ask_size = p.order_size, p.order_size
     if action.size == 4:
@@ -76,15 +76,16 @@ def quotes(memory, action, half_spread, steps, per_unit, wanted):
     orders = quotes_on_grid(action[0], action[1], bid_size, ask_size, f[at.MID], half_spread, p, steps, per_unit)
     # A side that is withdrawn is far away in the kernel; outside it is an order of no units.
     bids, asks = orders.bid > -FAR / 2.0, orders.ask < FAR / 2.0
-    wanted[0], wanted[2] = (orders.bid, orders.bid_size) if bids else (0.0, 0.0)
-    wanted[1], wanted[3] = (orders.ask, orders.ask_size) if asks else (0.0, 0.0)
+    bid, bid_size = (orders.bid, orders.bid_size) if bids else (0.0, 0.0)
+    ask, ask_size = (orders.ask, orders.ask_size) if asks else (0.0, 0.0)
+    return bid, ask, bid_size, ask_size
 
 
 @kernel
 def settle_fills(memory, observation, fills, bid, ask, next_mid, next_half_spread):
     """Close the tick with these fills, rows of (side, price, units, fee) in the order of time.
 
-    Returns (reward, terminated).
+    Returns (cash, inventory, equity, terminated).
     """
     p, f, now = parts_of(memory)
     prices, _, _, _, _ = rings_of(memory, p)
@@ -98,7 +99,7 @@ def settle_fills(memory, observation, fills, bid, ask, next_mid, next_half_sprea
         tally = Tally(added.bought, added.paid, added.sold, added.received, tally.fees + charged, added.captured)
     close_tick(f, now, 1, 0, p, before, bid, ask, tally, next_mid, next_half_spread)
     finish_tick(f, prices, turn, observation)
-    return now[at.REWARD], now[at.TERMINATED] != 0.0
+    return f[at.CASH], f[at.INVENTORY], f[at.EQUITY], now[at.TERMINATED] != 0.0
 
 
 @kernel

@@ -152,7 +152,15 @@ def checked_action(action: ArrayLike, params: EnvParams, *, name: str) -> NDArra
     """
     width = 4 if params.sized_actions else 2
     checked = np.asarray(action, dtype=np.float64)
-    if checked.shape not in ((2,), (width,)) or not all(abs(value) <= 1 for value in checked.tolist()):
+    if (checked.shape != (2,) and checked.shape != (width,)) or _outside(checked.tolist()):
         wanted = "two numbers in [-1, 1] (bid, ask)" + ("" if width == 2 else ", or four with the sizes")
         raise ValueError(f"{name} must return {wanted}, got {checked}")
-    return with_sizes(checked, width)
+    return checked if checked.size == width else with_sizes(checked, width)
+
+
+def _outside(values: list[float]) -> bool:
+    """Return whether one of them is not in [-1, 1]."""
+    for value in values:  # noqa: SIM110 - for two numbers three times as quick as `any`
+        if not -1 <= value <= 1:  # NaN too
+            return True
+    return False

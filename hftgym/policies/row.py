@@ -12,7 +12,7 @@ from hftgym.observation import FEATURE_NAMES, N_FEATURES
 from hftgym.policies.artefact import N_ACTIONS
 from hftgym.policies.engine import BindingEngine
 
-_FLOAT32 = np.dtype(np.float32)
+_FLOAT32, _SHAPE = np.dtype(np.float32), (N_FEATURES,)
 
 State = tuple[NDArray[np.float32], ...]
 
@@ -50,7 +50,7 @@ class Row:
 
     def act(self, observation: Any) -> NDArray[np.float32]:
         """Return the action, a view of the row's own buffer; see `OnnxPolicy.act`."""
-        if type(observation) is not np.ndarray or observation.shape != (N_FEATURES,) or observation.dtype != _FLOAT32:
+        if type(observation) is not np.ndarray or observation.shape != _SHAPE or observation.dtype is not _FLOAT32:
             observation = as_observation(observation)
         # A sum of float32 numbers in float64 is finite if and only if they all are, and faster than numpy's test.
         if not math.isfinite(sum(observation.tolist())):
@@ -58,7 +58,8 @@ class Row:
         self._observation[:] = observation
         self._run()
         action = self._action
-        if not math.isfinite(sum(action.tolist())):
+        bid, ask = action.tolist()
+        if not math.isfinite(bid + ask):
             raise overflow(self._name, observation, action)
         return action
 
@@ -138,7 +139,7 @@ class RememberingRow:
 
     def _take(self, observation: Any) -> None:
         """Put an observation into the buffer, if it is one and finite."""
-        if type(observation) is not np.ndarray or observation.shape != (N_FEATURES,) or observation.dtype != _FLOAT32:
+        if type(observation) is not np.ndarray or observation.shape != _SHAPE or observation.dtype is not _FLOAT32:
             observation = as_observation(observation)
         if not math.isfinite(sum(observation.tolist())):
             raise not_finite(observation)
@@ -161,7 +162,7 @@ class RememberingRow:
 def as_observation(value: Any) -> NDArray[np.float32]:
     """Return one observation, float32 (8,), or raise a ValueError."""
     observation = np.asarray(value, dtype=np.float32)
-    if observation.shape != (N_FEATURES,):
+    if observation.shape != _SHAPE:
         raise ValueError(f"observation must have the shape ({N_FEATURES},), got {observation.shape}")
     return observation
 

@@ -102,6 +102,7 @@ GARBAGE = [
     quote(9, b=1.5), quote(9, b="NaN"), quote(9, b="-1"), quote(9, b="1e300"), quote(9, b="0"), quote(9, A="inf"),
     quote(9, b=None), quote(9, a=[]), quote(9, u="9"), quote(9, u=-1), quote(9, u=None), quote(9, s="ETHUSDT"),
     quote(9, b="1_0"), quote(9, ps="BTCUSD"), quote(9, e="trade"), quote(9, u=2**70), quote(9, u=True),
+    quote(9, b=" 1"), quote(9, B="1 "), quote(9, a="\t1"), quote(9, A="1\n"),
     trade(9, "nan"), trade(9, "-1"), trade(9, q="1e999"), trade(9, m="true"), trade(9, t=1.5), trade(9, E=5),
     trade(9, s="ETHUSDT"), trade(9, e="aggTrade"), trade(9, X=5),
 ]  # fmt: skip

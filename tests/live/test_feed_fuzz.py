@@ -118,6 +118,34 @@ def fuzz(name, rounds, seed=0):
     return outcomes
 
 
+TEXTS = [
+    *(
+        "1",
+        "100.10",
+        "1e5",
+        "1E-3",
+        "0.1",
+        "61800.123456789012345",
+        "123456789012345678",
+        "9" * 30,
+        "1" * 400,
+        "1e-400",
+    ),
+    *(" 1", "1 ", "\t1", "1\n", "1_0", "+1", "-1", "0", "01", ".5", "5.", "", "nan", "inf", "1e999", "\u0661", '"1"'),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("key", "bBaA")
+def test_a_quote_means_the_same_read_quickly_and_with_care(key, text):
+    quick, careful = (READERS["spot"][0]() for _ in range(2))
+    message = quote(1, **{key: text})
+    odd = message.replace(b'{"stream"', b'{ "stream"')  # the same to JSON, and nothing that the venue sends
+    assert odd != message
+    assert list(quick.read(message, 1)) == list(careful.read(odd, 1))
+    assert quick.counters == careful.counters
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_garbage_never_breaks_a_reader_and_never_becomes_a_price(name):
     outcomes = fuzz(name, 3_000)

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from hftgym.live.events import Status
 from hftgym.live.paper import PaperBroker
 from hftgym.live.session import LiveSession
 from hftgym.params import EnvParams
+from hftgym.policies import OnnxPolicy
 from tests.live.recorded import RecordedFeed
 from tests.tapes import START_NS, random_tape
 
+AGENTS = Path(__file__).parents[2] / "agents/pretrained"
 PARAMS = EnvParams(
     tick_s=0.1,
     horizon=190,
@@ -118,6 +121,28 @@ def test_a_break_withdraws_and_the_window_is_rebuilt_before_the_policy_is_asked(
     # The first observation after the break has a full window, of prices since then alone.
     assert policy.seen[51][2] != 0
     assert policy.starts[51]
+
+
+class Predicts:
+    """A policy without its `act`."""
+
+    def __init__(self, policy):
+        self.predict = policy.predict
+
+
+@pytest.mark.parametrize("agent", ["default", "alpha_lstm"])
+def test_act_decides_as_predict_does_from_episode_to_episode_and_after_a_break(agent):
+    policy = OnnxPolicy(AGENTS / f"{agent}.onnx")
+    how = {
+        "params": dataclasses.replace(PARAMS, horizon=50),
+        "extra": [status(7_030, "gap"), status(7_050, "resynchronised")],
+    }
+    acted = played(random_tape(1), policy=policy, **how)
+    predicted = played(random_tape(1), policy=Predicts(OnnxPolicy(AGENTS / f"{agent}.onnx")), **how)
+    assert [repr(snapshot) for snapshot in acted] == [repr(snapshot) for snapshot in predicted]
+    assert {s.state for s in acted} == {"trading", "warming"}
+    assert sum(len(s.fills) for s in acted) > 20
+    assert len({s.quote_bid - s.mid for s in acted}) > 20
 
 
 def test_a_jump_of_the_clock_is_a_break():
