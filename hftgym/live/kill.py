@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -49,11 +49,11 @@ class KillSwitch:
         """Why it was engaged first; None while it is not."""
         return self._reasons[0] if self.engaged else None
 
-    async def waited(self) -> str:
-        """Wait until it is engaged, and return why."""
+    async def tell(self, stop: Callable[[str], None]) -> None:
+        """Wait until it is engaged, and tell why."""
         while (reason := self.reason) is None:
             await asyncio.sleep(_LOOK_EVERY_S)
-        return reason
+        stop(reason)
 
     @contextmanager
     def signals(self) -> Iterator["KillSwitch"]:

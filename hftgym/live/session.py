@@ -79,7 +79,7 @@ class LiveSession:
         self.latency = LatencyMonitor()
         self.state: State = "waiting"
         self.reason, self.confirmed = "", False
-        self._kill, self._expected, self._leave_s = kill, expected, leave_s
+        self._kill, self._expected, self._leave_s = kill or KillSwitch(), expected, leave_s
         self._records = SessionRecords(journal)
         self._write = self._records.write
         self._gate, self._journal, self._clock, self._observers = gate, journal, clock, observers
@@ -112,7 +112,7 @@ class LiveSession:
         """
         self._last_tick = ticks
         starting = asyncio.ensure_future(self.broker.start())
-        stopping = [asyncio.ensure_future(self._obey()), asyncio.ensure_future(self._stopping.wait())]
+        stopping = [asyncio.ensure_future(self._kill.tell(self.stop)), asyncio.ensure_future(self._stopping.wait())]
         tasks: list[asyncio.Future[Any]] = [starting, *stopping]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -130,11 +130,6 @@ class LiveSession:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.state = "stopped"
             await self._leave(begun=starting.done() and not starting.cancelled() and starting.exception() is None)
-
-    async def _obey(self) -> None:
-        if self._kill is not None:
-            self.stop(await self._kill.waited())
-        await self._stopping.wait()
 
     def _begin(self, held: Holdings) -> None:
         if self._expected is not None:
@@ -218,12 +213,10 @@ class LiveSession:
             self._on_status(event)
 
     def _on_status(self, status: Status) -> None:
-        if status.kind == "connected":
-            return
-        if status.kind != "resynchronised":
-            self._break("feed", status.text, status.received_ns)
-        else:
+        if status.kind == "resynchronised":
             self._mend("feed")
+        elif status.kind != "connected":
+            self._break("feed", status.text, status.received_ns)
 
     def _break(self, what: Literal["feed", "clock", "broker"], why: str, now_ns: int) -> None:
         """Withdraw until everything is whole again."""
