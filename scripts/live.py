@@ -1,6 +1,6 @@
-"""Trade a policy on a live market, on paper: one command, no account, no key, no order that leaves the machine.
+"""Trade a policy on a live market: on paper, or with real orders where you say so in three ways.
 
-Like this:
+On paper there is no account, no key, and no order leaves the machine:
 
 python scripts/live.py binance BTCUSDT agents/pretrained/default.onnx --dashboard
 
@@ -11,6 +11,18 @@ python scripts/live.py binance BTCUSDT agents/pretrained/default.onnx --replay c
 It connects to the venue's public feed, measures volatility, spread and order flow for a minute (or takes --market, as
 written by calibrate.py), and then quotes every --tick-s seconds. Orders on paper stand in a queue, arrive late and pay
 the venue's fees; they move nothing.
+
+Real orders need --live, a --broker, keys in the environment or a keyring, and the symbol typed at a terminal. Unless
+--account real is given, they go to the venue's test account. Read docs/live.md first; begin like this:
+
+export HFTGYM_BINANCE_KEY=... HFTGYM_BINANCE_SECRET=...
+
+python scripts/live.py binance BTCUSDT z-score --live --broker ccxt --flat 0.01 --journal test.journal --feed-url
+wss://stream.testnet.binance.vision/stream  (Binance's testnet)
+
+python scripts/live.py coinbase BTC-USD z-score --live --broker alpaca --broker-symbol BTC/USD --journal alpaca.journal
+
+python scripts/live.py coinbase BTC-USD z-score --live --broker ib --broker-symbol BTC/USD --journal ib.journal
 
 To stop it: Ctrl-C, kill, the dashboard's button, or `touch` the --stop-file. Every order is cancelled, then the process
 ends. The model's file may be replaced at any time (with a rename): the next tick is decided by the new one, if it
@@ -28,6 +40,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hftgym import EnvParams
+from hftgym.live.brokers.venue import VenueError
 from scripts import live_parts
 
 Venue = Literal["binance", "binance-usdm", "coinbase", "coinbase-advanced"]
@@ -61,6 +74,19 @@ class Arguments:
         collar: Furthest quote from the mid, as a share of it.
         max_data_age_s: Withdraw when the market data are older.
         max_latency_s: Withdraw when a decision takes longer.
+        feed_url: Another address of the public feed (wss://...): a testnet's, a proxy's, a simulator's.
+        live: Send real orders. Needs --broker and --journal, and somebody at the terminal who types the symbol.
+        broker: Where to: ccxt (the exchange of the feed), alpaca, or ib (a running TWS or IB Gateway).
+        broker_symbol: The market as the broker names it, such as BTC/USD; the feed's for ccxt.
+        account: "test" is the venue's testnet or paper account, "real" is money. With ib the port decides.
+        broker_url: Scheme and host in place of the venue's (http://...): a simulator or a proxy. ccxt and alpaca.
+        broker_fee_bps: What a fill costs; alpaca does not tell it.
+        flat: Coins in the account that count as a position of 0. A spot account can sell no more than these.
+        ib_host: Where TWS or the gateway runs.
+        ib_port: 4002 and 7497 are the paper accounts of gateway and TWS, 4001 and 7496 the real ones.
+        ib_client_id: Keep it the same: only the client that has sent an order can cancel it.
+        ib_account: Which, if the login has several.
+        ib_exchange: Where Interactive Brokers trades the coin.
         params: Limit, order size, penalties and window; price, spread, volatility and fees are the market's.
     """
 
@@ -87,6 +113,19 @@ class Arguments:
     collar: float = 0.01
     max_data_age_s: float = 5.0
     max_latency_s: float = 1.0
+    feed_url: str | None = None
+    live: bool = False
+    broker: Literal["ccxt", "alpaca", "ib"] | None = None
+    broker_symbol: str | None = None
+    account: Literal["test", "real"] = "test"
+    broker_url: str | None = None
+    broker_fee_bps: float = 0.0
+    flat: float = 0.0
+    ib_host: str = "127.0.0.1"
+    ib_port: int = 4002
+    ib_client_id: int = 7
+    ib_account: str = ""
+    ib_exchange: str = "PAXOS"
     params: EnvParams = field(default_factory=EnvParams)
 
 
@@ -96,7 +135,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted before the session began: no order was sent", file=sys.stderr)
         return 130
-    except (ValueError, ArithmeticError, ImportError, OSError) as error:
+    except (ValueError, ArithmeticError, ImportError, OSError, VenueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

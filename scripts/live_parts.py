@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from hftgym import VENUE_FEES_BPS, EnvParams, roster
-from hftgym.live.broker import Holdings
+from hftgym.live.broker import Broker, Holdings
 from hftgym.live.events import Event, Feed
 from hftgym.live.hot_swap import Reloading
 from hftgym.live.kill import KillSwitch
-from hftgym.live.logs import json_log
-from hftgym.live.measuring import UnitFeed, measured
+from hftgym.live.logs import json_log, shown_log
+from hftgym.live.measuring import measured
 from hftgym.live.paper import PaperBroker
 from hftgym.live.recorded import TapeFeed
 from hftgym.live.risk import RiskGate, RiskLimits
-from hftgym.live.session import LiveSession, Snapshot
+from hftgym.live.session import LiveSession
+from hftgym.live.snapshot import Snapshot
 from hftgym.live.totals import Totals
+from hftgym.live.units import UnitFeed, Units
 from hftgym.tape import Tape, calibrate, read_tape
+from scripts import live_orders
 
 if TYPE_CHECKING:
+    from hftgym.live.journal import SessionJournal
+    from hftgym.live.recovery import Recovered
     from scripts.live import Arguments
 
-_LOOK_EVERY_S = 0.02  # for the kill switch
 _FRAME_S = 0.1  # of the plot
 VENUES = {
     "binance": "binance-spot",
@@ -49,20 +53,34 @@ class Market:
 
 def run(arguments: "Arguments", console: Console) -> None:
     """Trade until something stops it."""
+    live_orders.check(arguments)
     with ExitStack() as stack:
+        stack.enter_context(shown_log())
         if arguments.log is not None:
             stack.enter_context(json_log(arguments.log))
         asyncio.run(_trade(arguments, console, stack))
 
 
 async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> None:
+    journal, left = _journal(arguments, stack)
+    limits = limits_of(arguments, _chosen(arguments))
+    venue = live_orders.open_venue(arguments) if arguments.live else None
+    if venue is not None and not live_orders.confirmed(arguments, venue, limits):
+        raise ValueError(f"{live_orders.symbol_of(arguments)} was not typed at a terminal: no order was sent")
     market = await _market(arguments, console)
+    limits = limits if arguments.live else limits_of(arguments, market.params)  # what was confirmed stays
     # Only now: until the session begins, a signal ends the process by itself.
     kill = stack.enter_context(KillSwitch(arguments.stop_file).signals())
     params, watchers, totals = market.params, list[Callable[[Snapshot], None]](), Totals()
-    gate = RiskGate(limits_of(arguments, params))
-    holdings = _holdings(arguments, params)
-    broker = PaperBroker(params, latency_s=arguments.latency_s, holdings=holdings)
+    gate, expected = RiskGate(limits), None if left is None else Holdings(cash=left.cash, inventory=left.inventory)
+    broker: Broker
+    if venue is not None and journal is not None:
+        units = Units(arguments.unit, price_step=market.price_step)
+        broker = live_orders.unit_broker(arguments, venue, units=units, journal=journal, left=left, limits=limits)
+    else:
+        broker = PaperBroker(
+            params, latency_s=arguments.latency_s, holdings=expected, max_inventory=limits.max_inventory
+        )
     session = LiveSession(
         market.feed,
         _policy(arguments.policy, params, stack),
@@ -70,24 +88,17 @@ async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> 
         params=params,
         price_step=market.price_step,
         gate=gate,
-        journal=_journal(arguments, stack),
+        journal=journal,
         clock=market.clock,
         observers=watchers,
+        kill=kill,
+        expected=expected,
     )
     watchers += [totals.add, *_watchers(arguments, session, kill, console, stack)]
-    obeying = asyncio.ensure_future(obey(kill, session))
-    try:
-        await session.run(arguments.ticks)
-    finally:
-        obeying.cancel()
+    await session.run(arguments.ticks)
     console.print(summary(totals, session, gate))
-
-
-async def obey(kill: KillSwitch, session: LiveSession) -> None:
-    """Stop the session when the switch is engaged, whether or not anything comes from the feed."""
-    while not kill.engaged:
-        await asyncio.sleep(_LOOK_EVERY_S)
-    session.stop(kill.reason or "kill switch")
+    if not session.confirmed:
+        raise TimeoutError("the venue has not confirmed that every order is cancelled: look there")
 
 
 async def _market(arguments: "Arguments", console: Console) -> Market:
@@ -97,32 +108,39 @@ async def _market(arguments: "Arguments", console: Console) -> Market:
         console.print(f"replay of {tape}", style="dim", markup=False)
         feed = TapeFeed(tape, speed=arguments.speed)
         return Market(feed=feed, params=_params(arguments, tape), price_step=tape.price_step, clock=None)
-    source = feed_of(arguments.venue, arguments.symbol)
+    source = feed_of(arguments.venue, arguments.symbol, url=arguments.feed_url)
     events: AsyncIterator[Event] = source.events()
     console.print(f"measuring {source.venue} {source.symbol} for {arguments.measure_s:g} s", style="dim", markup=False)
     tape = (await measured(source, events, seconds=arguments.measure_s)).in_units_of(arguments.unit)
-    feed = UnitFeed(source, events, coins=arguments.unit, price_step=tape.price_step)
+    feed = UnitFeed(source, events, units=Units(arguments.unit, price_step=tape.price_step))
     return Market(feed=feed, params=_params(arguments, tape), price_step=tape.price_step, clock=time.time_ns)
 
 
-def feed_of(venue: str, symbol: str) -> Feed:
+def feed_of(venue: str, symbol: str, *, url: str | None = None) -> Feed:
     """Return the live feed of a venue."""
     if venue.startswith("binance"):
         from hftgym.live.binance import BinanceFeed
 
-        return BinanceFeed(symbol, market="usdm" if venue == "binance-usdm" else "spot")
+        return BinanceFeed(symbol, market="usdm" if venue == "binance-usdm" else "spot", url=url)
     if venue == "coinbase":
         from hftgym.live.coinbase import CoinbaseFeed
 
-        return CoinbaseFeed(symbol)
+        return CoinbaseFeed(symbol, url=url)
     from hftgym.live.coinbase_advanced import CoinbaseAdvancedFeed
 
-    return CoinbaseAdvancedFeed(symbol)
+    return CoinbaseAdvancedFeed(symbol, url=url)
+
+
+def _chosen(arguments: "Arguments") -> EnvParams:
+    """Return the parameters before anything is measured: the limit and the order size stay as they are."""
+    if arguments.market is not None:
+        return EnvParams.from_json(arguments.market.read_text(encoding="utf-8"))
+    return arguments.params
 
 
 def _params(arguments: "Arguments", tape: Tape) -> EnvParams:
     if arguments.market is not None:
-        return EnvParams.from_json(arguments.market.read_text(encoding="utf-8"))
+        return _chosen(arguments)
     maker, taker = VENUE_FEES_BPS.get(VENUES[arguments.venue], (0.0, 1.0))
     base = dataclasses.replace(arguments.params, maker_fee_bps=maker, taker_fee_bps=taker, trade_through=True)
     return calibrate(tape, tick_s=arguments.tick_s, base=base)
@@ -148,23 +166,15 @@ def _policy(name: str, params: EnvParams, stack: ExitStack) -> Any:
     return roster.rules([name], params=params)[roster.rule_name(name)]
 
 
-def _holdings(arguments: "Arguments", params: EnvParams) -> Holdings:
-    """Return what the account on paper holds: what the journal's last session left, or the cash of the parameters."""
-    path = arguments.journal
-    if path is None or not path.exists() or path.stat().st_size == 0:
-        return Holdings(cash=params.initial_cash, inventory=0.0)
+def _journal(arguments: "Arguments", stack: ExitStack) -> "tuple[SessionJournal | None, Recovered | None]":
+    """Open the journal, and return with it where its last session ended."""
+    if arguments.journal is None:
+        return None, None
+    from hftgym.live.journal import SessionJournal
     from hftgym.live.recovery import recover
 
-    left = recover(path)
-    return Holdings(cash=left.cash, inventory=left.inventory)
-
-
-def _journal(arguments: "Arguments", stack: ExitStack) -> Any:
-    if arguments.journal is None:
-        return None
-    from hftgym.live.journal import SessionJournal
-
-    return stack.enter_context(SessionJournal(arguments.journal))
+    journal = stack.enter_context(SessionJournal(arguments.journal))
+    return journal, None if journal.empty else recover(arguments.journal)
 
 
 def _watchers(
@@ -179,7 +189,7 @@ def _watchers(
 
         page = Dashboard(
             kill.engage,
-            title=f"{source} {session.params.symbol} · {Path(arguments.policy).name} · paper",
+            title=f"{source} {session.params.symbol} · {Path(arguments.policy).name} · {arguments.broker or 'paper'}",
             inventory_limit=session.params.inventory_limit,
             counters=counters,
             latency=session.latency,

@@ -1,10 +1,16 @@
 """What a broker is: the same protocol for paper and for real orders."""
 
+import asyncio
+import logging
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from hftgym.live.events import Event
+
+log = logging.getLogger("hftgym.live.broker")
 
 
 class Wanted(NamedTuple):
@@ -83,14 +89,58 @@ class Broker(Protocol):
         """Return the units (bid, ask) of all orders that could still be filled, cancels not yet confirmed included."""
         ...
 
+    def open_orders(self) -> tuple[OpenOrder, ...]:
+        """Return the own orders that may be in the market, as far as they are known."""
+        ...
+
     async def cancel_all(self) -> None:
         """Cancel every own order and wait until the venue has confirmed it."""
         ...
 
+    async def interrupted(self) -> None:
+        """Wait until messages about own orders have broken, since the last call; on paper they never do."""
+        ...
+
     async def reconcile(self) -> Holdings:
-        """Ask the venue again for holdings and orders, after a reconnect."""
+        """Wait until messages flow, and ask the venue again for holdings and orders."""
         ...
 
     async def close(self) -> None:
         """Disconnect; orders are not touched."""
         ...
+
+
+async def cancelled(broker: Broker, *, within_s: float) -> bool:
+    """Cancel every own order and return whether the venue has confirmed it in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            await broker.cancel_all()
+    except TimeoutError:
+        left = [f"{o.order_id} ({o.side:+d}, {o.left:g} units at {o.price:g})" for o in broker.open_orders()]
+        log.error("no answer for %g s; may still rest at the venue: %s", within_s, ", ".join(left) or "not known")
+        return False
+    return True
+
+
+async def closed(broker: Broker, *, within_s: float) -> None:
+    """Disconnect, or give that up in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await broker.close()
+
+
+def booked(account: Holdings, fills: Sequence[Fill]) -> Holdings:
+    """Return what the account holds after fills."""
+    cash, inventory = account.cash, account.inventory
+    for fill in fills:
+        cash -= fill.side * fill.size * fill.price + fill.fee
+        inventory += fill.side * fill.size
+    return Holdings(cash=cash, inventory=inventory)
+
+
+def tell_difference(whose: str, expected: Holdings, held: Holdings) -> None:
+    """Log where the venue tells another account than expected."""
+    for name in ("cash", "inventory"):
+        ours, theirs = getattr(expected, name), getattr(held, name)
+        if not math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-9):
+            log.warning("%s: %s has %.10g, the venue %.10g, which counts", name, whose, ours, theirs)

@@ -23,7 +23,7 @@ from hftgym.live.latency import LatencyMonitor
 from hftgym.live.totals import Totals
 
 if TYPE_CHECKING:
-    from hftgym.live.session import Snapshot
+    from hftgym.live.snapshot import Snapshot
 
 HOST = "127.0.0.1"
 """The only address: who reaches the page can stop the session, and nobody is asked for a password."""

@@ -17,7 +17,7 @@ except ImportError as error:  # pragma: no cover (the tests need it themselves)
     raise ImportError('msgspec is not installed: pip install "hftgym[live]"') from error
 
 if TYPE_CHECKING:
-    from hftgym.live.session import Snapshot
+    from hftgym.live.snapshot import Snapshot
 
 COUNTERS = (
     "messages",

@@ -31,6 +31,7 @@ class Reloading:
         look_every_s: Seconds between two looks at the file.
 
     Attributes:
+        path: The file.
         policy: The model that decides now.
         sha256: Of its file.
         swaps: How often another model took over.
@@ -43,7 +44,7 @@ class Reloading:
     def __init__(
         self, path: str | Path, *, backend: Backend = "onnxruntime", look_every_s: float = _LOOK_EVERY_S
     ) -> None:
-        self._path, self._look_every_s = Path(path), look_every_s
+        self.path, self._look_every_s = Path(path), look_every_s
         self._backend: Backend = backend
         self.swaps = self.refused = 0
         self._stamp = self._look()
@@ -95,7 +96,7 @@ class Reloading:
                 return False
             (self.policy, self.sha256), self._next = self._next, None
         self.swaps += 1
-        log.warning("another model decides from now on: %s", self._path, extra={"sha256": self.sha256})
+        log.warning("another model decides from now on: %s", self.path, extra={"sha256": self.sha256})
         return True
 
     def _watch(self) -> None:
@@ -117,13 +118,13 @@ class Reloading:
     def _look(self) -> tuple[int, ...]:
         """Return what changes when the file does; empty if there is none."""
         try:
-            status = self._path.stat()
+            status = self.path.stat()
         except OSError:
             return ()
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _load(self) -> tuple[OnnxPolicy, str]:
         """Return a model that has passed every gate, and the hash of its file."""
-        data = read_file(self._path)
-        policy = OnnxPolicy.from_bytes(data, name=str(self._path), backend=self._backend)
+        data = read_file(self.path)
+        policy = OnnxPolicy.from_bytes(data, name=str(self.path), backend=self._backend)
         return policy, hashlib.sha256(data).hexdigest()

@@ -30,7 +30,8 @@ except ImportError as error:
     raise ImportError('a journal needs msgspec: pip install "hftgym[live]"') from error
 
 KINDS = frozenset(
-    {"start", "quote", "trade", "status", "decision", "order", "cancel", "closed", "fill", "holdings", "mark", "stop"}
+    {"start", "model", "quote", "trade", "status", "decision", "order", "cancel", "closed", "fill", "holdings", "mark"}
+    | {"stop"}
 )
 EVENTS: Mapping[str, type[Quote | Trade | Status]] = MappingProxyType(
     {"quote": Quote, "trade": Trade, "status": Status}

@@ -1,13 +1,15 @@
 """The kill switch: whoever engages it, and however often, the session cancels everything and stops."""
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last: the terminal was closed; it does not exist everywhere
+_LOOK_EVERY_S = 0.02  # while somebody waits
 
 
 class KillSwitch:
@@ -46,6 +48,12 @@ class KillSwitch:
     def reason(self) -> str | None:
         """Why it was engaged first; None while it is not."""
         return self._reasons[0] if self.engaged else None
+
+    async def tell(self, stop: Callable[[str], None]) -> None:
+        """Wait until it is engaged, and tell why."""
+        while (reason := self.reason) is None:
+            await asyncio.sleep(_LOOK_EVERY_S)
+        stop(reason)
 
     @contextmanager
     def signals(self) -> Iterator["KillSwitch"]:

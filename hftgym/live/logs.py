@@ -67,6 +67,28 @@ class JsonLines(logging.Formatter):
         return text
 
 
+class PlainLines(JsonLines):
+    """Formats a record for a person, "WARNING: what happened", in which no secret appears."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text."""
+        return str(self._clean(f"{record.levelname}: {record.getMessage()}"))
+
+
+@contextlib.contextmanager
+def shown_log(*, logger: str = "hftgym") -> Iterator[None]:
+    """Show what a logger warns of on stderr, for as long as the context lasts."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainLines())
+    handler.setLevel(logging.WARNING)
+    target = logging.getLogger(logger)
+    target.addHandler(handler)
+    try:
+        yield
+    finally:
+        target.removeHandler(handler)
+
+
 @contextlib.contextmanager
 def json_log(path: str | Path, *, logger: str = "hftgym", level: int = logging.INFO) -> Iterator[None]:
     """Append what a logger says to a file, for as long as the context lasts.

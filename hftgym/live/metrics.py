@@ -17,7 +17,7 @@ except ImportError as error:  # pragma: no cover (the tests need it themselves)
 
 from hftgym.live.events import FeedCounters
 from hftgym.live.latency import LatencyMonitor
-from hftgym.live.session import Snapshot, State
+from hftgym.live.snapshot import Snapshot, State
 from hftgym.live.totals import Totals
 
 HOST = "127.0.0.1"

@@ -1,11 +1,13 @@
 """Orders on paper: the replay's queue, event by event, in the market as it is received."""
 
+import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
 
-from hftgym.live.broker import Fill, Holdings, Wanted
+from hftgym.live.broker import Fill, Holdings, OpenOrder, Wanted
 from hftgym.live.events import Event, Quote, Status
 from hftgym.market.live import no_orders, paper_arrival, paper_event
 from hftgym.market.replay import ASK_ROWS, BID, LOG_COLUMNS
@@ -24,9 +26,18 @@ class PaperBroker:
         params: Fees, inventory limit and the cash at the start count.
         latency_s: Seconds from a decision to its arrival, there and back.
         holdings: What the account holds at the start; the params' cash and no inventory if None.
+        max_inventory: The limit of the session's gate, where that is below the one of the params: an order that arrives
+            after a fill its sender had not seen is cut to what is left of it.
     """
 
-    def __init__(self, params: EnvParams, *, latency_s: float = 0.0, holdings: Holdings | None = None) -> None:
+    def __init__(
+        self,
+        params: EnvParams,
+        *,
+        latency_s: float = 0.0,
+        holdings: Holdings | None = None,
+        max_inventory: float = math.inf,
+    ) -> None:
         if not 0 <= latency_s <= 3600:
             raise ValueError(f"latency_s must be from 0 to 3600 seconds, got {latency_s!r}")
         self.latency_s = latency_s
@@ -38,7 +49,7 @@ class PaperBroker:
         self._on_their_way: deque[tuple[int, np.ndarray]] = deque()
         self._fills: list[Fill] = []
         self._inventory, self._bought, self._sold = self._holdings.inventory, 0.0, 0.0
-        self._cash = self._holdings.cash
+        self._cash, self._max_inventory = self._holdings.cash, max_inventory
 
     async def start(self) -> Holdings:
         """Return what the account holds; nothing rests in the market."""
@@ -77,10 +88,23 @@ class PaperBroker:
         ask = max([self._orders[ASK_ROWS + 1], *(wanted[3] for wanted in sent)])
         return float(bid), float(ask)
 
+    def open_orders(self) -> tuple[OpenOrder, ...]:
+        """Return what rests."""
+        rows = ((1, self._orders[BID], self._orders[BID + 1]), (-1, self._orders[ASK_ROWS], self._orders[ASK_ROWS + 1]))
+        return tuple(
+            OpenOrder(order_id="paper", side=side, price=float(price), left=float(left))
+            for side, price, left in rows
+            if left > 0
+        )
+
     async def cancel_all(self) -> None:
         """Withdraw everything at once."""
         self._on_their_way.clear()
         self._orders = no_orders()
+
+    async def interrupted(self) -> None:
+        """Wait for ever."""
+        await asyncio.Event().wait()
 
     async def reconcile(self) -> Holdings:
         """Return what the account holds now."""
@@ -94,6 +118,8 @@ class PaperBroker:
         while self._on_their_way and self._on_their_way[0][0] < now_ns:
             time_ns, wanted = self._on_their_way.popleft()
             held = self._inventory + self._bought - self._sold
+            wanted[2] = min(wanted[2], max(self._max_inventory - held, 0.0))
+            wanted[3] = min(wanted[3], max(self._max_inventory + held, 0.0))
             if self._touch[0] > 0:
                 paper_arrival(self._memory, self._orders, self._touch, wanted, held, 0.0, self._log)
                 self._note(time_ns)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,14 @@ _START = frozenset({"params", "venue", "symbol", "price_step", "latency_s"})
 _BREAKS = frozenset({"disconnected", "gap", "stale", "shutdown"})
 
 
+class Model(NamedTuple):
+    """A model file that has decided, from a tick on."""
+
+    tick: int
+    file: str
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recorded:
     """One session of a journal.
@@ -26,14 +34,17 @@ class Recorded:
         start: The values of its "start".
         tape: Its quotes and trades.
         decisions: By tick, the action that was decided, float64 (2,) or (4,), until the stream or the clock broke for
-            the first time: after that a session knows less than a replay, which sees the tape in one piece.
+            the first time: after that a session knows less than a replay, which sees the tape in one piece; or until
+            another model took over.
         fills: What was filled.
+        models: The model files that have decided, and from which tick on; none for a rule.
     """
 
     start: dict[str, Any]
     tape: Tape
     decisions: dict[int, np.ndarray]
     fills: tuple[Fill, ...]
+    models: tuple[Model, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,7 +67,8 @@ class Replayed:
 def replay_session(path: Path | str, policy: Any, *, session: int = -1) -> Replayed:
     """Play a policy over what a session saw, with the session's parameters and latency, and compare the decisions.
 
-    With the policy of the session, on paper and with limits that cut nothing, every decision is the same.
+    With the policy of the session, on paper and with limits that cut nothing, every decision is the same. Where another
+    model took over, only those before it are compared; `recorded.models` tells when and which.
 
     Args:
         path: The journal.
@@ -91,7 +103,7 @@ def read_recorded(path: Path | str, *, session: int = -1) -> Recorded:
     start: dict[str, Any] = {}
     events: list[Event] = []
     decisions: dict[int, np.ndarray] = {}
-    fills: list[Fill] = []
+    fills, models = list[Fill](), list[Model]()
     current, broken = -1, False
     for kind, values in read_session(path):
         current += kind == "start"
@@ -104,14 +116,21 @@ def read_recorded(path: Path | str, *, session: int = -1) -> Recorded:
         elif kind in EVENTS:
             events.append(EVENTS[kind](**values))
             broken = broken or values.get("kind") in _BREAKS
+        elif kind == "holdings":  # the broker's messages had broken
+            broken = True
         elif kind == "decision":
             broken = broken or values["tick"] in decisions  # the session's clock has jumped: it counts anew
             if not broken:
                 decisions[values["tick"]] = np.array(values["action"], dtype=np.float64)
+        elif kind == "model":
+            models.append(Model(**values))
+            if len(models) > 1 and not broken:
+                decisions.pop(values["tick"])  # its first one stands right before it
+                broken = True
         elif kind == "fill":
             fills.append(Fill(**values))
     tape = _tape_of(events, start, path=Path(path))
-    return Recorded(start=start, tape=tape, decisions=decisions, fills=tuple(fills))
+    return Recorded(start=start, tape=tape, decisions=decisions, fills=tuple(fills), models=tuple(models))
 
 
 def _tape_of(events: list[Event], start: dict[str, Any], *, path: Path) -> Tape:

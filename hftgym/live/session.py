@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from hftgym.live.broker import NOTHING, Broker, Fill, Wanted
+from hftgym.live.broker import NOTHING, Broker, Fill, Holdings, Wanted, booked, cancelled, closed, tell_difference
 from hftgym.live.events import Event, Feed, Quote, Status
+from hftgym.live.kill import KillSwitch
 from hftgym.live.latency import LatencyMonitor
+from hftgym.live.records import Journal, SessionRecords
 from hftgym.live.risk import RiskGate, RiskView
+from hftgym.live.snapshot import Snapshot, State
 from hftgym.market.layout import N_INFO
 from hftgym.market.live import begin, quotes, settle_fills, wind_clock
 from hftgym.market.single import FIELDS_AT, allocate
@@ -19,43 +22,9 @@ from hftgym.params import EnvParams
 from hftgym.policies.base import checked_action
 from hftgym.tape.track import Clock, grid_of, least_half_spread
 
-State = Literal["waiting", "warming", "trading", "withdrawn", "stopped"]
 _STARTS, _GOES_ON, _NO_FILLS = np.ones(1, dtype=bool), np.zeros(1, dtype=bool), np.zeros((0, 4))
 # More ticks than this in which nothing came are no market but a clock that has jumped, or a machine that has slept.
 _MOST_SILENT_TICKS = 1_000
-
-
-class Snapshot(NamedTuple):
-    """What observers see, once per tick. Money in quote currency, inventory in units."""
-
-    time_ns: int
-    tick: int
-    mid: float
-    bid: float  # best prices of the market
-    ask: float
-    quote_bid: float  # own quotes, NaN for none
-    quote_ask: float
-    inventory: float
-    cash: float
-    equity: float
-    fills: tuple[Fill, ...]
-    spread_capture: float  # of this tick
-    inventory_pnl: float
-    fees: float
-    state: State
-    reason: str
-
-
-class Journal(Protocol):
-    """What a session writes down, see `hftgym.live.journal.SessionJournal`."""
-
-    def append(self, kind: str, /, **values: Any) -> None:
-        """Add a record."""
-        ...
-
-    def append_event(self, event: Event) -> None:
-        """Add what the feed has told."""
-        ...
 
 
 class LiveSession:
@@ -67,7 +36,8 @@ class LiveSession:
 
     After `params.horizon` ticks the observed time starts anew; account and window go on. When the stream breaks, all
     quotes are withdrawn; once it is whole again the window is rebuilt before the policy is asked again. A clock that
-    jumps by more than 1,000 ticks counts as a break; one that is set back goes on from where it was.
+    jumps by more than 1,000 ticks counts as a break, and so do the broker's messages: every order is then cancelled,
+    and the account goes on with what the venue says is held. A clock that is set back goes on from where it was.
 
     Args:
         feed: The market.
@@ -81,6 +51,12 @@ class LiveSession:
         clock: ns since 1970, the clock of the feed's `received_ns`; None if time passes with the events alone, as in a
             recorded feed.
         observers: Called with a Snapshot once per tick.
+        kill: Stops the session as soon as it is engaged, whatever comes from the feed or the venue.
+        expected: What the journal's last session left; the venue's word counts, and a difference is logged.
+        leave_s: How long a venue may take to confirm at the end that every order is cancelled.
+
+    Attributes:
+        confirmed: Whether the venue has confirmed at the end that no order rests.
     """
 
     def __init__(
@@ -95,11 +71,17 @@ class LiveSession:
         journal: Journal | None = None,
         clock: Callable[[], int] | None = time.time_ns,
         observers: Sequence[Callable[[Snapshot], None]] = (),
+        kill: KillSwitch | None = None,
+        expected: Holdings | None = None,
+        leave_s: float = 10.0,
     ) -> None:
         self.feed, self.policy, self.broker, self.params = feed, policy, broker, params
         self.latency = LatencyMonitor()
         self.state: State = "waiting"
-        self.reason = ""
+        self.reason, self.confirmed = "", False
+        self._kill, self._expected, self._leave_s = kill or KillSwitch(), expected, leave_s
+        self._records = SessionRecords(journal)
+        self._write = self._records.write
         self._gate, self._journal, self._clock, self._observers = gate, journal, clock, observers
         self._steps, self._per_unit = grid_of(price_step)
         self._memory, self._observation = allocate(params), np.zeros(N_FEATURES, dtype=np.float32)
@@ -111,6 +93,7 @@ class LiveSession:
         self._tick, self._next_ns, self._now_ns, self._quoted_ns, self._set_back_ns = 0, 0, 0, 0, 0
         self._quote: Quote | None = None
         self._episode_start, self._warm_ticks, self._whole = True, 0, True
+        self._broken: set[Literal["feed", "clock", "broker"]] = set()  # why it is not whole
         self._cash, self._inventory, self._equity, self._start_equity, self._mid = 0.0, 0.0, 0.0, 0.0, 0.0
         self._latency_ns = 0
         self._last_tick: int | None = None
@@ -128,43 +111,59 @@ class LiveSession:
             Exception: What the policy, the broker or the journal raised; every order was cancelled before.
         """
         self._last_tick = ticks
-        holdings = await self.broker.start()
-        self._cash, self._inventory = holdings.cash, holdings.inventory
-        self._write(
-            "start",
-            params=self.params.to_dict(),
-            limits=None if self._gate is None else self._gate.limits.to_dict(),
-            venue=self.feed.venue,
-            symbol=self.feed.symbol,
-            price_step=self._steps / self._per_unit,
-            latency_s=self.broker.latency_s,
-            cash=holdings.cash,
-            inventory=holdings.inventory,
-        )
-        tasks: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(self._read()),
-            asyncio.ensure_future(self._stopping.wait()),
-        ]
-        if self._clock is not None:
-            tasks.append(asyncio.ensure_future(self._keep_time(self._clock)))
+        starting = asyncio.ensure_future(self.broker.start())
+        stopping = [asyncio.ensure_future(self._kill.tell(self.stop)), asyncio.ensure_future(self._stopping.wait())]
+        tasks: list[asyncio.Future[Any]] = [starting, *stopping]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                self._begin(starting.result())
+                tasks = [*stopping, *map(asyncio.ensure_future, (self._read(), self._follow()))]
+                if self._clock is not None:
+                    tasks.append(asyncio.ensure_future(self._keep_time(self._clock)))
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.state = "stopped"
-            await self._leave()
+            await self._leave(begun=starting.done() and not starting.cancelled() and starting.exception() is None)
 
-    async def _leave(self) -> None:
+    def _begin(self, held: Holdings) -> None:
+        if self._expected is not None:
+            tell_difference("the journal", self._expected, held)
+        self._cash, self._inventory = held.cash, held.inventory
+        step, latency_s = self._steps / self._per_unit, self.broker.latency_s
+        self._records.start(
+            held, params=self.params, gate=self._gate, feed=self.feed, price_step=step, latency_s=latency_s
+        )
+
+    async def _leave(self, *, begun: bool) -> None:
+        """Cancel every order and disconnect, from a silent venue too."""
         try:
-            await self.broker.cancel_all()
-            self._write("stop", reason=self.reason or "the feed ended")
+            if begun:
+                self.confirmed = await cancelled(self.broker, within_s=self._leave_s)
+                self._book_late()
+                doubt = "" if self.confirmed else "; the venue has not confirmed that every order is cancelled"
+                self._write("stop", reason=(self.reason or "the feed ended") + doubt)
         finally:
             await self.feed.close()
-            await self.broker.close()
+            await closed(self.broker, within_s=self._leave_s)
+
+    async def _follow(self) -> None:
+        """Whenever the broker has lost sight of its orders: withdraw, ask, and go on with what the venue says."""
+        while True:
+            await self.broker.interrupted()
+            self._break("broker", "the broker's messages have broken", self._now_ns)
+            await self.broker.cancel_all()
+            held = await self.broker.reconcile()
+            self._book_late()
+            tell_difference("the session", Holdings(cash=self._cash, inventory=self._inventory), held)
+            self._write("holdings", cash=held.cash, inventory=held.inventory)
+            self._cash, self._inventory, self._warm_ticks = held.cash, held.inventory, -1
+            self._mend("broker")
 
     async def _read(self) -> None:
         async for event in self.feed.events():
@@ -214,28 +213,33 @@ class LiveSession:
             self._on_status(event)
 
     def _on_status(self, status: Status) -> None:
-        if status.kind == "connected":
-            return
-        if status.kind != "resynchronised":
-            self._break(status.text, status.received_ns)
-        elif not self._whole:
-            self._whole, self._warm_ticks = True, -1  # the window starts anew at the next tick
+        if status.kind == "resynchronised":
+            self._mend("feed")
+        elif status.kind != "connected":
+            self._break("feed", status.text, status.received_ns)
 
-    def _break(self, why: str, now_ns: int) -> None:
-        """Withdraw until the stream is whole again."""
+    def _break(self, what: Literal["feed", "clock", "broker"], why: str, now_ns: int) -> None:
+        """Withdraw until everything is whole again."""
+        self._broken.add(what)
         self._whole, self.reason = False, why
         if self.state in ("trading", "warming"):
             self._want(NOTHING, now_ns)
             self.state = "withdrawn"
 
+    def _mend(self, what: Literal["feed", "clock", "broker"]) -> None:
+        self._broken.discard(what)
+        if not self._whole and not self._broken:
+            self._whole, self._warm_ticks = True, -1  # the window starts anew at the next tick
+
     def _pass(self, now_ns: int) -> None:
         """End every tick that has ended before `now_ns`."""
         assert self._ticks is not None
         if now_ns - self._next_ns > self._most_silent_ns:
-            self._break("the clock jumped", now_ns)
+            self._break("clock", "the clock jumped", now_ns)
             self._end_tick(self._next_ns)
             self._ticks = Clock(first_ns=now_ns, tick_s=self.params.tick_s, latency_s=0.0)
-            self._tick, self._next_ns, self._whole, self._warm_ticks = 0, now_ns, True, -1
+            self._tick, self._next_ns = 0, now_ns
+            self._mend("clock")
             return
         while self._next_ns < now_ns and not self._stopping.is_set():
             self._end_tick(self._next_ns)
@@ -250,9 +254,9 @@ class LiveSession:
             self._start_window(mid, half, fills)
         else:
             self._settle(fills, mid, half)
-        for fill in fills:
-            self._write("fill", **fill._asdict())
+        self._records.fills(fills)
         self._decide(time_ns, half)
+        self._records.model(self._tick, self.policy)
         self._latency_ns = time.perf_counter_ns() - began
         self.latency.record(self._latency_ns)
         self._tell(time_ns, fills)
@@ -271,17 +275,26 @@ class LiveSession:
 
     def _start_window(self, mid: float, half: float, fills: Sequence[Fill]) -> None:
         """Begin an episode with an empty window; fills meanwhile go straight into the account."""
-        for fill in fills:
-            self._cash -= fill.side * fill.size * fill.price + fill.fee
-            self._inventory += fill.side * fill.size
+        self._book(fills)
         begin(self._memory, self._observation, mid, half, self._cash, self._inventory)
         self._mid, self._equity = mid, self._cash + self._inventory * mid
         first = self.state == "waiting"
+        at_once = first and self._whole
         self._episode_start, self._policy_state = True, None
         # At the start an agent begins as in every episode; after a break it waits until the window is full again.
-        self._warm_ticks = 0 if first else self.params.window - 1
-        self.state = "trading" if first else "warming"
+        self._warm_ticks = 0 if at_once else self.params.window - 1
+        self.state = "trading" if at_once else "warming" if self._whole else "withdrawn"
         self._start_equity = self._start_equity if not first else self._equity
+
+    def _book(self, fills: Sequence[Fill]) -> None:
+        held = booked(Holdings(cash=self._cash, inventory=self._inventory), fills)
+        self._cash, self._inventory = held.cash, held.inventory
+
+    def _book_late(self) -> None:
+        """Book what has become known since the last tick, where no tick will."""
+        fills = self.broker.take_fills(self._now_ns)
+        self._book(fills)
+        self._records.fills(fills)
 
     def _settle(self, fills: Sequence[Fill], mid: float, half: float) -> None:
         rows = np.array([(f.side, f.price, f.size, f.fee) for f in fills], dtype=np.float64) if fills else _NO_FILLS
@@ -383,7 +396,3 @@ class LiveSession:
         )
         for observer in self._observers:
             observer(snapshot)
-
-    def _write(self, kind: str, /, **values: Any) -> None:
-        if self._journal is not None:
-            self._journal.append(kind, **values)

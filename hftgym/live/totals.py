@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the session loads the market's kernels, which whoever watches does not need
-    from hftgym.live.session import Snapshot
+    from hftgym.live.snapshot import Snapshot
 
 
 class Totals:

@@ -14,7 +14,7 @@ import websockets
 
 from hftgym import EnvParams
 from hftgym.live.binance import BinanceFeed
-from hftgym.live.broker import Fill, Holdings, Wanted
+from hftgym.live.broker import Fill, Holdings, OpenOrder, Wanted
 from hftgym.live.events import Event, FeedCounters
 from hftgym.live.risk import RiskGate, RiskLimits
 from hftgym.live.session import LiveSession
@@ -131,8 +131,14 @@ class _Orders:
     def in_flight(self) -> tuple[float, float]:
         return 0.0, 0.0
 
+    def open_orders(self) -> tuple[OpenOrder, ...]:
+        return ()
+
     async def cancel_all(self) -> None:
         pass
+
+    async def interrupted(self) -> None:
+        await asyncio.Event().wait()
 
     async def reconcile(self) -> Holdings:
         return await self.start()

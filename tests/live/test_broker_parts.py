@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hftgym.live.broker import Wanted
 from hftgym.live.brokers.confirm import confirm
+from hftgym.live.brokers.desk import Desk, Patience
 from hftgym.live.brokers.ids import OrderIds, is_own
 from hftgym.live.brokers.keys import Keys, find_keys
 from hftgym.live.brokers.throttle import TokenBucket
-from hftgym.live.brokers.venue import Market
+from hftgym.live.brokers.venue import Execution, Market, Report
+from hftgym.live.events import Quote
 
 MINUTE_NS = 60_000_000_000
 
@@ -48,6 +51,22 @@ def test_sizes_are_whole_lots_and_worth_sending():
     assert market.size(0.1 + 0.2, price=100) == 0.3
     assert market.size(0.3009, price=100) == 0.3
     assert market.size(0.0019, price=1e6) == market.size(0.099, price=100) == 0.0
+
+
+def test_a_repeated_quote_gets_nothing_beside_the_order_that_it_keeps():
+    desk = Desk(Market(price_step=0.1, lot=0.1), OrderIds("a"), patience=Patience(), wall_clock=lambda: 0)
+    wanted = Wanted(99.5, 0.0, 1.0, 0.0)
+    desk.see(Quote(0, 0, 99.0, 1.0, 101.0, 1.0))
+    desk.want(wanted)
+    name = desk.next(0).order.ticket.order_id
+    desk.report(Report(name, "v", "open", 0.0), 1)
+    desk.execution(Execution("t1", name, "v", 1, 99.5, 0.6, 0.0), 2)
+    desk.want(wanted)
+    desk.execution(Execution("t2", name, "v", 1, 99.5, 0.4, 0.0), 3)
+    # The gate has let a repeated quote through without counting an order.
+    assert desk.next(4) is None
+    desk.want(wanted)
+    assert desk.next(5).order.ticket.size == 1.0
 
 
 def test_no_minute_sees_more_requests_than_alpaca_allows():

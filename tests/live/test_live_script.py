@@ -1,6 +1,7 @@
 """The command that trades: everything together, offline."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 import hftgym
-from hftgym.live.measuring import UnitFeed, measured
+from hftgym.live.journal import read_session
+from hftgym.live.measuring import measured
 from hftgym.live.recorded import TapeFeed
 from hftgym.live.recovery import recover
+from hftgym.live.units import UnitFeed, Units
 from hftgym.tape import TapeWriter, simulate_tape
 from scripts import live
 from tests.tapes import random_tape, rows_of
@@ -63,6 +66,8 @@ def test_a_recording_is_traded_on_paper_as_fast_as_it_goes(monkeypatch, capsys, 
     assert "stopped: the feed ended" in out
     assert re.search(r"301 ticks, [1-9]\d* fills", out)
     assert json.loads(journal.read_text().splitlines()[-1].partition(" ")[2])["record"] == "stop"
+    models = [values for kind, values in read_session(journal) if kind == "model"]
+    assert models == [{"tick": 0, "file": str(AGENT), "sha256": hashlib.sha256(AGENT.read_bytes()).hexdigest()}]
     # What is started again with its journal goes on with what the account held.
     left = recover(journal)
     assert left.cash != hftgym.EnvParams().initial_cash
@@ -81,6 +86,40 @@ def test_what_cannot_be_done_is_said(monkeypatch, capsys, capture, tmp_path):
     ):
         assert run(monkeypatch, *words(capture, *more)) == 1
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--live",), "--replay plays a recording: it does not go with --live"),
+        (("--feed-url", "ws://127.0.0.1:1"), "--replay plays a recording: it does not go with --feed-url"),
+        (("--broker", "ccxt"), "--broker is for real orders: it needs --live"),
+        (("--account", "real"), "--account is for real orders: it needs --live"),
+        (("--flat", 1), "--flat is for real orders: it needs --live"),
+    ],
+)
+def test_a_recording_and_paper_take_no_option_of_real_orders(monkeypatch, capsys, capture, more, said):
+    assert run(monkeypatch, *words(capture, *more)) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--broker", "ccxt"), "--live needs --journal: every order is written down before it is sent"),
+        (("--journal", "j"), "--live needs --broker: ccxt, alpaca or ib"),
+        (("--broker", "alpaca", "--journal", "j"), "--broker alpaca needs --broker-symbol"),
+        (("--broker", "ib", "--journal", "j"), "--broker ib needs --broker-symbol"),
+        (("--broker", "ib", "--broker-url", "http://x"), "--broker-url is for --broker ccxt or alpaca, not for ib"),
+        (("--broker", "ccxt", "--ib-port", 1), "--ib-port is for --broker ib, not for ccxt"),
+        (("--broker", "ib", "--account", "real"), "--account is for --broker ccxt or alpaca, not for ib"),
+    ],
+)
+def test_real_orders_need_what_they_need(monkeypatch, capsys, tmp_path, more, said):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "live.py", "binance", "BTCUSDT", "z-score", "--live", *map(str, more)) == 1
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_loss_beyond_the_limit_ends_it(monkeypatch, capsys, capture):
@@ -134,7 +173,7 @@ def test_a_feed_that_is_measured_first_goes_on_where_that_ended_in_the_same_unit
         events = feed.events()
         first = await measured(feed, events, seconds=5.0)
         step = first.in_units_of(coins).price_step
-        return first, await listed(UnitFeed(feed, events, coins=coins, price_step=step).events())
+        return first, await listed(UnitFeed(feed, events, units=Units(coins, price_step=step)).events())
 
     first, rest = asyncio.run(both())
     measured_rows = len(first.quotes) + len(first.trades)

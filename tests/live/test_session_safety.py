@@ -89,7 +89,7 @@ def test_the_state_can_be_recovered_after_every_single_record(tmp_path):
 def test_the_position_on_paper_stays_within_the_limit(tmp_path, seed):
     limits = dataclasses.replace(WIDE, max_inventory=1.0)
     # On paper a repeated order that was filled meanwhile is posted anew on arrival: the broker must know the limit.
-    broker = PaperBroker(dataclasses.replace(PARAMS, inventory_limit=1), latency_s=LATENCY_S)
+    broker = PaperBroker(PARAMS, latency_s=LATENCY_S, max_inventory=limits.max_inventory)
     with begun(tmp_path / "x", limits) as journal:
         seen, gate = played(seed, limits=limits, journal=journal, broker=broker)
     assert max(abs(s.inventory) for s in seen) == pytest.approx(1.0, abs=1e-9)

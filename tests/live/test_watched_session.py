@@ -15,7 +15,6 @@ from hftgym.live.paper import PaperBroker
 from hftgym.live.session import LiveSession
 from hftgym.params import EnvParams
 from hftgym.policies import FixedSpreadPolicy
-from scripts.live_parts import obey
 from tests.live.browser import page_of
 from tests.servers.binance import BinanceServer
 from tests.servers.played import cut
@@ -64,7 +63,7 @@ async def watched(kill, opened, dashboards, *, broken, whole):
         observers = []
         feed = BinanceFeed("BTCUSDT", url=server.url, seed=0)
         policy, broker = FixedSpreadPolicy(params=PARAMS), PaperBroker(PARAMS)
-        session = LiveSession(feed, policy, broker, params=PARAMS, observers=observers)
+        session = LiveSession(feed, policy, broker, params=PARAMS, observers=observers, kill=kill)
         page = Dashboard(
             kill.engage, inventory_limit=10, counters=feed.counters, latency=session.latency, port=0, title="watched"
         )
@@ -72,9 +71,7 @@ async def watched(kill, opened, dashboards, *, broken, whole):
             observers.append(page)
             dashboards.append(page)
             opened.set()
-            obeying = asyncio.ensure_future(obey(kill, session))
             await session.run()
-            obeying.cancel()
     return session
 
 

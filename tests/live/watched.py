@@ -3,7 +3,7 @@
 import time
 
 from hftgym.live.broker import Fill
-from hftgym.live.session import Snapshot
+from hftgym.live.snapshot import Snapshot
 
 
 def snapshot(tick, *, time_ns=None, state="trading", reason="", fills=(), **more):

@@ -27,11 +27,12 @@ class Exchange:
 
     `trouble` says how the next requests of a kind end: "busy" (429, nothing done), "refuse", "deaf" (the connection
     ends, nothing done), "mute" (done, and the connection ends without an answer). What is pushed to a stream is kept
-    back while `held`.
+    back while `held`. Every fill costs `fee`.
     """
 
-    def __init__(self, *, cash=10_000.0, units=0.0, bid=99.0, ask=101.0):
+    def __init__(self, *, cash=10_000.0, units=0.0, bid=99.0, ask=101.0, fee=0.0):
         self.cash, self.units, self.bid, self.ask = cash, units, bid, ask
+        self.fee = fee
         self.orders, self.trouble, self.seen = [], {}, []
         self.held, self._kept, self._listeners = False, [], []
         self._numbers = itertools.count(1000)
@@ -93,7 +94,7 @@ class Exchange:
         order.status = "filled" if order.filled >= order.size else "open"
         trade = (next(self._numbers), price, size, order.filled)
         order.trades.append(trade)
-        self.cash -= order.side * size * price
+        self.cash -= order.side * size * price + self.fee
         self.units = round(self.units + order.side * size, 9)
         self.push(order, trade)
 

@@ -43,6 +43,7 @@ class VenueBroker:
         patience: How long to wait for what.
         request_s: A request that takes longer counts as lost.
         sent: Told of every order right before it is sent, for the journal.
+        closed: Told of every order that has ended, and how: its name, and "filled", "cancelled" or "rejected".
         wall_clock: ns since 1970, for the fills.
         latency_s: What a replay is to assume from a decision to its arrival; nothing here waits for it.
     """
@@ -56,15 +57,16 @@ class VenueBroker:
         patience: Patience | None = None,
         request_s: float = 5.0,
         sent: Callable[[OpenOrder], None] | None = None,
+        closed: Callable[[str, str], None] | None = None,
         wall_clock: Callable[[], int] = time.time_ns,
         latency_s: float = 0.0,
     ) -> None:
         self.venue, self.ids, self.latency_s = venue, ids, latency_s
         self._allow_taking, self._patience, self._sent = allow_taking, patience or Patience(), sent
-        self._request_s, self._wall_clock = request_s, wall_clock
+        self._closed, self._request_s, self._wall_clock = closed, request_s, wall_clock
         self.broken: str | None = None  # why no new orders are sent any more
         self._up = False
-        self._wake, self._progress = asyncio.Event(), asyncio.Event()
+        self._wake, self._progress, self._interrupted = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
         self._desk: Desk
@@ -92,6 +94,7 @@ class VenueBroker:
             wall_clock=self._wall_clock,
             allow_taking=self._allow_taking,
             sent=self._sent,
+            closed=self._on_closed,
         )
         rate, burst = self.venue.requests_per_s, self.venue.burst
         self._bucket = TokenBucket(rate, burst=burst, now_ns=time.monotonic_ns())
@@ -124,6 +127,15 @@ class VenueBroker:
         """Return the units (bid, ask) of all orders that could still be filled, or are without our having seen it."""
         return self._desk.table.in_flight()
 
+    def open_orders(self) -> tuple[OpenOrder, ...]:
+        """Return the own orders that may be in the market, as far as they are known."""
+        return self._desk.table.open_orders()
+
+    async def interrupted(self) -> None:
+        """Wait until the venue's messages have broken, since the last call."""
+        await self._interrupted.wait()
+        self._interrupted.clear()
+
     async def cancel_all(self) -> None:
         """Cancel every own order and wait until the venue has confirmed it; it goes on trying until it has."""
         self._desk.want()
@@ -134,7 +146,11 @@ class VenueBroker:
                 return
 
     async def reconcile(self) -> Holdings:
-        """Ask the venue about every order and for the holdings; own orders that nobody knows here are cancelled."""
+        """Wait for the venue's messages, ask about every order and for the holdings; cancel own orders unknown here.
+
+        The holdings are those of one moment only while nothing is traded: call `cancel_all` first.
+        """
+        await self._until(lambda: self._up)
         now_ns = time.monotonic_ns()
         asked = list(self._desk.table.live())
         for order in asked:
@@ -165,6 +181,8 @@ class VenueBroker:
         """Hear that the venue's messages begin or break: nothing new is sent until they are back, and all is asked."""
         if up != self._up:
             _LOG.info("%s: messages %s", self, "begin" if up else "have broken")
+        if self._up and not up:
+            self._interrupted.set()
         self._up = up
         for order in self._desk.table.live():
             self._desk.ask(order, time.monotonic_ns())
@@ -195,10 +213,21 @@ class VenueBroker:
         try:
             return self._desk.next(now_ns, may_place=may_place)
         except Exception as error:  # `sent` could not write: what is not in the journal must not be sent
-            self.broken = f"{type(error).__name__}: {error}"
-            _LOG.exception("%s: no new orders any more", self)
-            self._desk.want()
+            self._give_up(error)
             return None
+
+    def _on_closed(self, order: Order) -> None:
+        if self._closed is None:
+            return
+        try:
+            self._closed(order.ticket.order_id, order.state)
+        except Exception as error:  # the message that has told it must be taken in all the same
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.broken = f"{type(error).__name__}: {error}"
+        _LOG.exception("%s: no new orders any more", self)
+        self._desk.want()
 
     def _spawn(self, action: Action) -> None:
         carry_out = {"place": self._place, "cancel": self._cancel, "look": self._look}[action.kind]

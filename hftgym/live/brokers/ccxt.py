@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from hftgym.live.brokers.keys import Keys, find_keys
 from hftgym.live.brokers.tasks import end
@@ -49,24 +50,41 @@ _REFUSED = (
 )
 
 
-def open_exchange(exchange_id: str, *, sandbox: bool = False) -> tuple[Any, Keys]:
+def open_exchange(exchange_id: str, *, sandbox: bool = False, url: str | None = None) -> tuple[Any, Keys]:
     """Return a ccxt exchange with the keys of the environment or a keyring, and the keys.
 
     Args:
         exchange_id: ccxt's name, such as "binance".
         sandbox: The exchange's own test market instead of the real one.
+        url: Scheme and host that take the place of the exchange's in all its addresses: a simulator, or a proxy.
 
     Raises:
-        ValueError: ccxt knows no such exchange.
+        ValueError: ccxt knows no such exchange, or no test market of it.
         LookupError: There are no keys.
     """
     if exchange_id not in ccxt_pro.exchanges:
         raise ValueError(f"exchange_id must be one that ccxt.pro knows, got {exchange_id!r}")
     keys = find_keys(exchange_id)
-    settings = {"apiKey": keys.key, "secret": keys.secret, "enableRateLimit": False, "newUpdates": True}
+    settings: dict[str, Any] = {"apiKey": keys.key, "secret": keys.secret, "enableRateLimit": False, "newUpdates": True}
+    if exchange_id == "binance":  # else it asks all of Binance's markets for their symbols
+        settings["options"] = {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
     exchange = getattr(ccxt_pro, exchange_id)(settings)
-    exchange.set_sandbox_mode(sandbox)
+    exchange.has["fetchCurrencies"] = False  # a signed request for what is not needed
+    try:
+        exchange.set_sandbox_mode(sandbox)
+    except errors.NotSupported:
+        raise ValueError(f"ccxt knows no test market of {exchange_id}") from None
+    if url is not None:
+        exchange.urls["api"] = _elsewhere(exchange.urls["api"], urlsplit(url))
     return exchange, keys
+
+
+def _elsewhere(address: Any, host: SplitResult) -> Any:
+    """Return addresses, or a dictionary of them, with another scheme and host."""
+    if isinstance(address, dict):
+        return {name: _elsewhere(each, host) for name, each in address.items()}
+    scheme = host.scheme.replace("http", "ws") if address.startswith("ws") else host.scheme
+    return urlsplit(address)._replace(scheme=scheme, netloc=host.netloc).geturl()
 
 
 class CcxtVenue:
@@ -77,7 +95,7 @@ class CcxtVenue:
 
     Args:
         exchange: An exchange of ccxt.pro; `open_exchange` makes one.
-        symbol: ccxt's name of the market, such as "BTC/USDT".
+        symbol: ccxt's name of the market, such as "BTC/USDT", or the exchange's own, such as "BTCUSDT".
         keys: The exchange's keys, to keep them out of texts.
         requests_per_s: What the exchange allows, with room to spare.
         burst: Requests at once.
@@ -102,9 +120,12 @@ class CcxtVenue:
         Raises:
             ValueError: The exchange has no such market, or its contracts are not one unit each.
         """
-        found = (await self._asked(self._exchange.load_markets())).get(self.symbol)
-        if found is None:
-            raise ValueError(f"symbol must be a market of {self.name}, got {self.symbol!r}")
+        markets = await self._asked(self._exchange.load_markets())
+        named = [market for name, market in markets.items() if self.symbol in (name, market["id"])]
+        if len(named) != 1:
+            raise ValueError(f"symbol must be one market of {self.name}, {self.symbol!r} are {len(named)}")
+        found = named[0]
+        self.symbol = str(found["symbol"])
         self._contract = bool(found.get("contract"))
         if self._contract and (found.get("inverse") or found.get("contractSize") != 1):
             raise ValueError(f"symbol must be spot or a linear contract of one unit, got {self.symbol!r}")

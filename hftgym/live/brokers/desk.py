@@ -65,6 +65,7 @@ class Desk:
         wall_clock: ns since 1970, for the fills.
         allow_taking: Whether quotes at or beyond the opposite best price are sent, as orders that take; otherwise not.
         sent: Told of every order right before it is sent, for a journal.
+        closed: Told of every order that has ended, with all its executions known.
     """
 
     def __init__(
@@ -76,8 +77,9 @@ class Desk:
         wall_clock: Callable[[], int],
         allow_taking: bool = False,
         sent: Callable[[OpenOrder], None] | None = None,
+        closed: Callable[[Order], None] | None = None,
     ) -> None:
-        self.table = OrderTable(wall_clock)
+        self.table = OrderTable(wall_clock, closed=closed)
         self.counters = DeskCounters()
         self._market, self._ids, self._patience = market, ids, patience
         self._allow_taking, self._sent = allow_taking, sent
@@ -98,10 +100,12 @@ class Desk:
             ticket = self._ticket(side, price, size)
             self.counters.dropped += self._fresh[side]
             self._wanted[side], self._allowed[side] = ticket, ticket.size if ticket else 0.0
-            resting = [order for order in self.table.live() if order.ticket.side == side]
-            kept = any(self._keeps(order) for order in resting)
-            self.counters.kept += kept
+            kept = [order for order in self.table.live() if order.ticket.side == side and self._keeps(order)]
+            self.counters.kept += bool(kept)
             self._fresh[side] = ticket is not None and not kept
+            if any(order.state != "cancelling" for order in kept):
+                # Nothing beside it before the next decision: a repeated quote has passed no limit on new orders.
+                self._allowed[side] = sum(order.left for order in kept)
 
     def _ticket(self, side: int, price: float, size: float) -> Ticket | None:
         if size == 0.0:

@@ -85,15 +85,16 @@ class OrderTable:
 
     Args:
         wall_clock: ns since 1970, for the fills.
+        closed: Told of every order that is settled, once more if a late message brings it back.
     """
 
-    def __init__(self, wall_clock: Callable[[], int]) -> None:
+    def __init__(self, wall_clock: Callable[[], int], *, closed: Callable[[Order], None] | None = None) -> None:
         self.inventory = 0.0  # units: what was held at the start and every fill since
         self.fills: deque[Fill] = deque()
         self.filled = {1: 0.0, -1: 0.0}  # units bought and sold since someone set them to 0
         self.duplicates = 0  # executions told again
         self.strangers = 0  # executions of orders that are not in the table
-        self._clock = wall_clock
+        self._clock, self._closed = wall_clock, closed
         self._orders: dict[str, Order] = {}
         self._live: dict[str, Order] = {}
         self._by_venue: dict[str, Order] = {}
@@ -152,7 +153,8 @@ class OrderTable:
     def settle(self, order: Order) -> None:
         """Move an order to where its state belongs."""
         if order.settled:
-            self._live.pop(order.ticket.order_id, None)
+            if self._live.pop(order.ticket.order_id, None) is not None and self._closed is not None:
+                self._closed(order)
         elif self._orders.get(order.ticket.order_id) is order:
             self._live[order.ticket.order_id] = order  # a late message has brought it back
 

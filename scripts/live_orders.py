@@ -1,0 +1,169 @@
+"""Real orders of the live command: what must be named, whose account it is, who has said yes."""
+
+import dataclasses
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from hftgym.live.brokers.base import VenueBroker
+from hftgym.live.brokers.confirm import confirm
+from hftgym.live.brokers.ids import OrderIds
+from hftgym.live.brokers.keys import find_keys
+from hftgym.live.brokers.venue import Venue
+from hftgym.live.records import Journal, OrderRecords
+from hftgym.live.risk import RiskLimits
+from hftgym.live.units import UnitBroker, Units
+
+if TYPE_CHECKING:
+    from hftgym.live.recovery import Recovered
+    from scripts.live import Arguments
+
+# Options that mean something for real orders alone, and for which brokers.
+_OF_BROKERS = {
+    "broker": ("ccxt", "alpaca", "ib"),
+    "broker_symbol": ("ccxt", "alpaca", "ib"),
+    "account": ("ccxt", "alpaca"),
+    "broker_url": ("ccxt", "alpaca"),
+    "flat": ("ccxt", "alpaca", "ib"),
+    "broker_fee_bps": ("alpaca",),
+    "ib_host": ("ib",),
+    "ib_port": ("ib",),
+    "ib_client_id": ("ib",),
+    "ib_account": ("ib",),
+    "ib_exchange": ("ib",),
+}
+_EXCHANGES = {
+    "binance": "binance",
+    "binance-usdm": "binanceusdm",
+    "coinbase": "coinbase",
+    "coinbase-advanced": "coinbase",
+}
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def check(arguments: "Arguments") -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        ValueError: The message names them.
+    """
+    if arguments.replay is not None and (arguments.live or arguments.feed_url is not None):
+        raise ValueError(
+            f"--replay plays a recording: it does not go with {'--live' if arguments.live else '--feed-url'}"
+        )
+    given = [each.name for each in dataclasses.fields(arguments) if getattr(arguments, each.name) != each.default]
+    for name, brokers in _OF_BROKERS.items():
+        if name in given and not arguments.live:
+            raise ValueError(f"{_option(name)} is for real orders: it needs --live")
+        if name in given and arguments.broker is not None and arguments.broker not in brokers:
+            raise ValueError(f"{_option(name)} is for --broker {' or '.join(brokers)}, not for {arguments.broker}")
+    if not arguments.live:
+        return
+    for name, why in (("broker", "ccxt, alpaca or ib"), ("journal", "every order is written down before it is sent")):
+        if getattr(arguments, name) is None:
+            raise ValueError(f"--live needs {_option(name)}: {why}")
+    if arguments.broker != "ccxt" and arguments.broker_symbol is None:
+        raise ValueError(f"--broker {arguments.broker} needs --broker-symbol, such as BTC/USD: its name for the market")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def symbol_of(arguments: "Arguments") -> str:
+    """Return what the broker calls the market."""
+    return arguments.broker_symbol or arguments.symbol
+
+
+def open_venue(arguments: "Arguments") -> Venue:
+    """Return the account that the command names, with its keys; nothing is sent yet.
+
+    Raises:
+        ValueError: There are no keys, or no such account.
+    """
+    try:
+        return {"ccxt": _ccxt, "alpaca": _alpaca, "ib": _ib}[str(arguments.broker)](arguments)
+    except LookupError as error:
+        raise ValueError(str(error)) from None
+
+
+def _ccxt(arguments: "Arguments") -> Venue:
+    from hftgym.live.brokers.ccxt import CcxtVenue, open_exchange
+
+    exchange_id, test = _EXCHANGES[arguments.venue], arguments.account == "test"
+    # An address of one's own takes the place of either account's.
+    exchange, keys = open_exchange(exchange_id, sandbox=test and arguments.broker_url is None, url=arguments.broker_url)
+    return CcxtVenue(exchange, symbol_of(arguments), keys=keys)
+
+
+def _alpaca(arguments: "Arguments") -> Venue:
+    from hftgym.live.brokers.alpaca import AlpacaVenue
+
+    url = arguments.broker_url
+    return AlpacaVenue(
+        symbol_of(arguments),
+        keys=find_keys("alpaca"),
+        paper=arguments.account == "test",
+        fee_bps=arguments.broker_fee_bps,
+        url=url,
+        stream_url=None if url is None else f"{url.replace('http', 'ws', 1)}/stream",
+    )
+
+
+def _ib(arguments: "Arguments") -> Venue:
+    from ib_async import Crypto
+
+    from hftgym.live.brokers.ib import IbVenue
+
+    symbol, _, currency = symbol_of(arguments).partition("/")
+    return IbVenue(
+        Crypto(symbol, arguments.ib_exchange, currency or "USD"),
+        host=arguments.ib_host,
+        port=arguments.ib_port,
+        client_id=arguments.ib_client_id,
+        account=arguments.ib_account,
+    )
+
+
+def confirmed(arguments: "Arguments", venue: Venue, limits: RiskLimits) -> bool:
+    """Show what will happen and demand the symbol; where nobody sits at a terminal, it is a no."""
+    shown = dataclasses.make_dataclass("Shown", [*dataclasses.asdict(limits), "unit"])
+    told: Any = shown(**dataclasses.asdict(limits), unit=f"{arguments.unit:g} coins; the limits count units")
+    return sys.stdin.isatty() and confirm(_place(arguments, venue), symbol_of(arguments), told)
+
+
+def _place(arguments: "Arguments", venue: Venue) -> str:
+    if arguments.broker == "ib":
+        return f"{venue.name}, whatever account answers at {arguments.ib_host}:{arguments.ib_port}"
+    whose = "real money" if arguments.account == "real" else "test account"
+    return f"{venue.name}, {whose}" + (f", at {arguments.broker_url}" if arguments.broker_url else "")
+
+
+def unit_broker(
+    arguments: "Arguments",
+    venue: Venue,
+    *,
+    units: Units,
+    journal: Journal,
+    left: "Recovered | None",
+    limits: RiskLimits,
+) -> UnitBroker:
+    """Return the broker of a session: names go on where the journal's end, and every order is written down."""
+    records = OrderRecords(journal, units=units)
+    broker = VenueBroker(
+        venue,
+        # Begun anew by the clock too: names do not come back where a journal is lost.
+        ids=OrderIds(_base36(time.time_ns()), left.next_order if left else 0),
+        sent=records.sent,
+        closed=records.closed,
+        latency_s=arguments.latency_s,
+    )
+    return UnitBroker(broker, units=units, flat=arguments.flat, most=limits.max_inventory)
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits
