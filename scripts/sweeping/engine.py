@@ -1,0 +1,54 @@
+"""What a sweep runs on: something that performs tasks elsewhere, and outlives the death of whatever performs them."""
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+from scripts.sweeping.task import Task
+
+ATTEMPTS = 3  # of a task whose worker dies
+Rows = list[dict[str, Any]]
+Perform = Callable[[Task], Rows]
+
+
+class Outcome(NamedTuple):
+    """What came of a task.
+
+    Attributes:
+        task: Which.
+        rows: Its results; None if it failed.
+        error: Type and message of what the last attempt raised; empty if it did not fail.
+        seconds: Of the last attempt, in the worker.
+    """
+
+    task: Task
+    rows: Rows | None
+    error: str
+    seconds: float
+
+
+class Engine(Protocol):
+    """Performs tasks."""
+
+    def run(self, tasks: Sequence[Task], perform: Perform) -> Iterator[Outcome]:
+        """Yield the outcome of every task exactly once, in the order of completion.
+
+        An exception of `perform` is the task's outcome: another attempt would raise it again. A task whose worker or
+        node dies is tried `ATTEMPTS` times. Closing the iterator, or an exception in it, ends all workers.
+
+        Args:
+            tasks: With different keys.
+            perform: Importable, or at least picklable; called in the workers.
+        """
+        ...
+
+
+def attempt(perform: Perform, task: Task) -> Outcome:
+    """Perform a task here, whatever it raises: what every engine calls in its workers."""
+    began = perf_counter()
+    try:
+        rows, error = perform(task), ""
+    except Exception as raised:
+        rows, error = None, traceback.format_exception_only(raised)[-1].strip()
+    return Outcome(task, rows, error, perf_counter() - began)
