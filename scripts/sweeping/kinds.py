@@ -36,6 +36,8 @@ class Kind:
             command refuses.
         perform: From the arguments to rows; the path is a folder for files that are a task's own.
         metric: The column that the summary is about, unless another is asked for.
+        seeds: The option that says how many seeds a task takes, from `seed` on, and its default; no option and 1 where
+            a task takes one.
         defaults: Values of options that are not given, where these are files: their content belongs to the task.
     """
 
@@ -44,6 +46,7 @@ class Kind:
     build: Callable[[Values], Any]
     perform: Callable[[Any, Path], Rows]
     metric: str
+    seeds: tuple[str, int] = ("", 1)
     defaults: Callable[[], Values] = dict
 
 
@@ -221,6 +224,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             build=_evaluate_arguments,
             perform=_evaluate,
             metric="j_mean",
+            seeds=("episodes", evaluate.Arguments().episodes),
         ),
         "backtest": Kind(
             options=_options(backtest.Arguments, "out", "grid"),
