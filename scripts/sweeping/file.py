@@ -1,6 +1,7 @@
 """The file that says what a sweep is: read, checked and turned into tasks before anything runs."""
 
 import itertools
+import json
 import math
 import re
 import tomllib
@@ -181,7 +182,7 @@ class _Reader:
     def _checked(self, name: str, value: Any, line: int) -> _Value:
         """Return a value as its option has it: plain, of the right type."""
         try:
-            converted = msgspec.json.decode(msgspec.json.encode(msgspec.convert(value, self._options[name])))
+            converted = json.loads(json.dumps(msgspec.convert(value, self._options[name])))
         except msgspec.ValidationError as error:
             self._fail(line, name, f"{str(error)[0].lower()}{str(error)[1:]}; got {value!r}")
         if isinstance(converted, float) and not math.isfinite(converted):
@@ -213,7 +214,7 @@ class _Reader:
         words = re.findall(r"\w+", message)
         named = {name: words.index(short) for name in values if (short := name.rpartition(".")[2]) in words}
         told = {name: 0 for name, value in values.items() if any(one in message for one in _texts(value.value))}
-        found = named or told
+        found = told or named
         name = min(found, key=found.__getitem__, default=next(iter(values), "kind"))
         return name, values[name].line if name in values else self._line_of("kind")
 

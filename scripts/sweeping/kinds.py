@@ -165,23 +165,22 @@ def _train_defaults() -> Values:
 
 
 def _train_arguments(values: Values) -> Any:
-    from agents.ppo_config import PPOConfig
+    from agents.ppo import PPOConfig, check_deployable
 
     plain, market = _parted(values)
     recipe = _recipe(plain.pop("config"), plain.pop("market", ""))
     changed = {**recipe, **plain, "params": recipe["params"] | market}
-    return PPOConfig.from_dict({name: value for name, value in changed.items() if value is not None})
+    config = PPOConfig.from_dict({name: value for name, value in changed.items() if value is not None})
+    check_deployable(config.params)
+    return config
 
 
 @cache
 def _recipe(config: str, market: str) -> Mapping[str, Any]:
     """Return a configuration file's values; read once, because thousands of tasks may vary one."""
-    from agents.ppo import check_deployable
     from scripts import train
 
-    found = train.recipe(Path(config), market)
-    check_deployable(found.params)
-    return found.to_dict()
+    return train.recipe(Path(config), market).to_dict()
 
 
 def _train(config: Any, folder: Path) -> Rows:
