@@ -16,6 +16,7 @@ stopped or killed at any moment; the same command goes on. Two of them may write
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -68,6 +69,8 @@ class Arguments:
 
 
 def main() -> int:
+    # What ends jobs on clusters is as good as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run(tyro.cli(Arguments, description=__doc__))
     except KeyboardInterrupt as stop:
