@@ -42,8 +42,8 @@ class Summary:
     def grouped(self, by: Sequence[str]) -> pl.DataFrame:
         """Return the table by some of `by` alone.
 
-        Where a group has one value, the interval is the task's own, if it has one: from `_low` and `_high` of the metric,
-        or from its `_se`.
+        Where a group has one value, the interval is the task's own, if it has one: from `_low` and `_high` of the
+        metric, or from its `_se`.
         """
         value = pl.col(self.metric).cast(pl.Float64).fill_nan(None)
         own = [self._own(end) for end in ("low", "high")]
