@@ -38,6 +38,7 @@ from scripts.benchmarks import (
     peers,
     replay,
     safety,
+    sweep,
     tape,
     zscore,
 )
@@ -63,6 +64,7 @@ PARTS = {
     "live_feed": live.feed_figures,
     "live_decision": live_decision.decision_figures,
     "dashboard": dashboard.dashboard_figures,
+    "sweep": sweep.sweep_figures,
 }
 
 
