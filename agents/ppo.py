@@ -18,7 +18,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from agents.callbacks import CheckpointCallback, MarketCallback, ProgressCallback, StopRequest
 from agents.checkpoint import Model, load_newest, model_bytes, save_checkpoint
-from agents.curve import CurveCallback
+from agents.curve import Curve, CurveCallback
 from agents.ppo_config import DEFAULT_CONFIG, PPOConfig, RecurrentConfig
 from agents.recurrent import LstmPolicy, lstm_arguments
 from agents.run_folder import RunError, RunFolder, write_atomic
@@ -205,12 +205,13 @@ def _learn(model: Model, config: PPOConfig, folder: RunFolder, progress: Progres
             _write_model(model, folder)
 
     checkpoints = CheckpointCallback(save, every=config.checkpoint_every, stop=stop)
-    curve = CurveCallback(config, folder.curve)
+    curve = Curve(config, folder.curve)
+    shown = CurveCallback(curve)
     if progress is not None:
         progress.curve = curve
     # The schedules come first: a checkpoint holds the average up to itself, and a curve's point is of that average.
     before = schedules(config, lambda: model.num_timesteps / config.total_timesteps)
-    callbacks = CallbackList([*before, checkpoints, curve, MarketCallback(env), *([progress] if progress else [])])
+    callbacks = CallbackList([*before, checkpoints, shown, MarketCallback(env), *([progress] if progress else [])])
     model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
     # SB3 adds what has been done already.
     left = config.total_timesteps - model.num_timesteps
@@ -218,7 +219,7 @@ def _learn(model: Model, config: PPOConfig, folder: RunFolder, progress: Progres
         with stop.from_ctrl_c():
             model.learn(left, callback=callbacks, reset_num_timesteps=False)
             if not checkpoints.stopped:
-                curve.finish()
+                shown.finish()
             # SB3 writes the figures of an update with the next rollout, which the last one does not have.
             model.logger.dump(model.num_timesteps)
     except ValueError as error:

@@ -1,5 +1,7 @@
 """From a recipe to RLlib's algorithm."""
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
@@ -18,6 +20,8 @@ def build_algorithm(recipe: RLlibConfig, *, start: int = 0) -> PPO:
         start: Environment steps of the run so far: a resumed run meets new episodes.
     """
     config = PPOConfig()
+    # The default, which RLlib otherwise remarks upon.
+    config.api_stack(enable_rl_module_and_learner=True, enable_env_runner_and_connector_v2=True)
     config.environment(
         RLlibBatch,
         env_config={"recipe": recipe, "start": start},
@@ -35,7 +39,11 @@ def build_algorithm(recipe: RLlibConfig, *, start: int = 0) -> PPO:
     config.training(learner_class=ScheduledLearner, **_training(recipe))
     config.rl_module(rl_module_spec=RLModuleSpec(module_class=QuotingModule, model_config={"recipe": recipe}))
     config.debugging(seed=recipe.seed, log_level="ERROR")
-    return config.build_algo()
+    algorithm = config.build_algo()
+    # RLlib makes a folder for results in the user's home, and writes nothing into it.
+    with contextlib.suppress(OSError):
+        Path(algorithm.logdir).rmdir()
+    return algorithm
 
 
 def _training(recipe: RLlibConfig) -> dict[str, Any]:
