@@ -34,7 +34,7 @@ from agents.ppo_config import RLlibConfig
 from agents.seeds import curves_of
 from hftgym import EnvParams
 from hftgym.presets import named_market
-from scripts.ray_cluster import ClusterError, connected
+from scripts.ray_cluster import connected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def main() -> int:
     except KeyboardInterrupt as stop:
         print(stop if isinstance(stop, TrainingInterrupted) else "interrupted; see --resume", file=sys.stderr)
         return 130
-    except (RunError, ClusterError, ValueError, TypeError, OSError, GymError) as error:
+    except (RunError, RuntimeError, ImportError, ValueError, TypeError, OSError, GymError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"trained: {trained}\nnext: python scripts/export.py {trained.parent}")
@@ -118,7 +118,7 @@ def defaults(launch: Launch, folder: Path) -> RLlibConfig:
 def _train(config: RLlibConfig, folder: Path, launch: Launch) -> Path:
     """Train, draw the curve, and return the path of the model."""
     with connected(launch.address, cpus=config.env_runners + config.learners):
-        # Ray reads its environment when it is imported.
+        # Not before: Ray reads its environment when it is imported.
         from agents.rllib.train import train
 
         trained = train(config, folder, resume=launch.resume, overwrite=launch.overwrite)

@@ -19,6 +19,15 @@ def build_algorithm(recipe: RLlibConfig, *, start: int = 0) -> PPO:
         recipe: What to train, and which processes share the work.
         start: Environment steps of the run so far: a resumed run meets new episodes.
     """
+    algorithm = algorithm_config(recipe, start=start).build_algo()
+    # RLlib makes a folder for results in the user's home, and writes nothing into it.
+    with contextlib.suppress(OSError):
+        Path(algorithm.logdir).rmdir()
+    return algorithm
+
+
+def algorithm_config(recipe: RLlibConfig, *, start: int = 0) -> PPOConfig:
+    """Return RLlib's configuration of a recipe, see `build_algorithm`."""
     config = PPOConfig()
     # The default, which RLlib otherwise remarks upon.
     config.api_stack(enable_rl_module_and_learner=True, enable_env_runner_and_connector_v2=True)
@@ -39,11 +48,7 @@ def build_algorithm(recipe: RLlibConfig, *, start: int = 0) -> PPO:
     config.training(learner_class=ScheduledLearner, **_training(recipe))
     config.rl_module(rl_module_spec=RLModuleSpec(module_class=QuotingModule, model_config={"recipe": recipe}))
     config.debugging(seed=recipe.seed, log_level="ERROR")
-    algorithm = config.build_algo()
-    # RLlib makes a folder for results in the user's home, and writes nothing into it.
-    with contextlib.suppress(OSError):
-        Path(algorithm.logdir).rmdir()
-    return algorithm
+    return config
 
 
 def _training(recipe: RLlibConfig) -> dict[str, Any]:
