@@ -1,6 +1,7 @@
 """From a recipe to RLlib's algorithm."""
 
 import contextlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ def build_algorithm(recipe: RLlibConfig, *, start: int = 0) -> PPO:
 
 def algorithm_config(recipe: RLlibConfig, *, start: int = 0) -> PPOConfig:
     """Return RLlib's configuration of a recipe, see `build_algorithm`."""
+    # It remarks upon its new interfaces, which these are, in every run.
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     config = PPOConfig()
-    # The default, which RLlib otherwise remarks upon.
-    config.api_stack(enable_rl_module_and_learner=True, enable_env_runner_and_connector_v2=True)
     config.environment(
         RLlibBatch,
         env_config={"recipe": recipe, "start": start},
@@ -47,7 +48,7 @@ def algorithm_config(recipe: RLlibConfig, *, start: int = 0) -> PPOConfig:
     config.learners(num_learners=recipe.learners, num_gpus_per_learner=recipe.gpus_per_learner)
     config.training(learner_class=ScheduledLearner, **_training(recipe))
     config.rl_module(rl_module_spec=RLModuleSpec(module_class=QuotingModule, model_config={"recipe": recipe}))
-    config.debugging(seed=recipe.seed, log_level="ERROR")
+    config.debugging(seed=recipe.seed)
     return config
 
 

@@ -75,7 +75,9 @@ class RLlibBatch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._starting[:] = False
         return observations, {}
 
-    def step(self, actions: NDArray[np.float32]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(
+        self, actions: NDArray[np.float32]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Run one tick; actions outside their space are limited to it.
 
         Returns:

@@ -97,9 +97,7 @@ class _Training:
             while run.timesteps < self._config.total_timesteps and not stop.made:
                 self._iterate()
         self._save()
-        write_atomic(
-            self._folder.model, agent_bytes(self._agent, self._config, self._deployed(), run.timesteps)
-        )
+        write_atomic(self._folder.model, agent_bytes(self._agent, self._config, self._deployed(), run.timesteps))
         if stop.made:
             raise TrainingInterrupted(self._folder.model, run.timesteps)
         self._agent.policy.load_state_dict(self._deployed())
@@ -167,7 +165,9 @@ def _check_resources(config: RLlibConfig) -> None:
         RunError: It cannot; the message says what is missing.
     """
     there = ray.cluster_resources()
-    needed = {"CPU": config.env_runners + config.learners, "GPU": config.learners * config.gpus_per_learner}
+    # RLlib gives a learner with a GPU no CPU of its own.
+    cpus = config.env_runners + (0 if config.gpus_per_learner else config.learners)
+    needed = {"CPU": cpus, "GPU": config.learners * config.gpus_per_learner}
     for name, amount in needed.items():
         if amount > there.get(name, 0.0):
             raise RunError(
