@@ -3,6 +3,7 @@
 Enter the block before anything imports `ray`: Ray reads a part of its environment then.
 """
 
+import importlib
 import os
 import secrets
 import socket
@@ -101,13 +102,14 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_SOCKET_S).close()
     except OSError as error:
         raise _unusable(address, error.strerror or str(error)) from error
-    from ray._raylet import GcsClient  # what `ray.init` begins with; there is no public way to ask
+    # What `ray.init` begins with; there is no public way to ask.
+    client = importlib.import_module("ray._raylet").GcsClient
 
     found: list[Exception | None] = []
 
     def ask() -> None:
         try:
-            GcsClient(address=address)
+            client(address=address)
             found.append(None)
         except Exception as error:  # Ray's own classes have no base in common
             found.append(error)

@@ -4,7 +4,7 @@ python scripts/train_rllib.py --name cj                               (MarketMak
 
 python scripts/train_rllib.py --name two --workers 2                  (two more processes step the environments)
 
-python scripts/train_rllib.py --name far --workers 64 --num-envs 8192 --address 10.0.0.5:6379   (a cluster that is there)
+python scripts/train_rllib.py --name far --workers 64 --num-envs 8192 --address 10.0.0.5:6379   (on a Ray cluster)
 
 python scripts/train_rllib.py --name mm --config agents/configs/ppo.toml   (any PPO recipe of scripts/train.py)
 
@@ -36,6 +36,8 @@ from hftgym import EnvParams
 from hftgym.presets import named_market
 from scripts.ray_cluster import connected
 
+_DEFAULT = DEFAULT_CONFIG.with_name("cj_rllib.toml")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
@@ -56,7 +58,7 @@ class Launch:
 
     name: str = "rllib"
     runs: Path = Path("runs")
-    config: Path = DEFAULT_CONFIG.with_name("cj_rllib.toml")
+    config: Path = _DEFAULT
     env: str = ""
     market: str = ""
     workers: int | None = None

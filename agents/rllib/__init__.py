@@ -1,1 +1,1 @@
-"""PPO through RLlib: the same markets, nets and files as `agents.ppo`, with processes and machines to share the work."""
+"""PPO through RLlib: markets, nets and files as in `agents.ppo`, and processes or machines to share the work."""

@@ -42,8 +42,8 @@ class RLlibBatch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.metadata = self.batch.metadata
         space = self.batch.single_action_space
         # The lowest action that does not cross the spread is the next number above -1.
-        low = space.low if config.may_cross else np.nextafter(space.low, 0.0, dtype=np.float32)
-        self.single_action_space = Box(low, space.high, dtype=np.float32)
+        self._low = space.low if config.may_cross else np.nextafter(space.low, 0.0, dtype=np.float32)
+        self.single_action_space = Box(self._low, space.high, dtype=np.float32)
         self.single_observation_space = self.batch.single_observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = self.batch.observation_space
@@ -83,7 +83,7 @@ class RLlibBatch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Returns:
             observations float32 (N, 8), training rewards float64 (N,), terminated and truncated bool (N,), {}.
         """
-        limited = np.clip(actions, self.action_space.low, self.action_space.high)
+        limited = np.clip(actions, self._low, 1.0)
         observations, rewards, terminated, truncated, info = self.batch.step(limited)
         if self._martingale_free:
             rewards = rewards - info["inventory_pnl"]

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ray.rllib.algorithms.ppo import PPO
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
-from stable_baselines3 import PPO as StablePPO
+from stable_baselines3 import PPO
 
 from agents.checkpoint import model_bytes
 from agents.parity import story_of
@@ -21,21 +21,21 @@ from agents.schedules import Weights
 _PREFIX = "policy."
 
 
-def weights_of(algorithm: PPO) -> Weights:
+def weights_of(algorithm: Algorithm) -> Weights:
     """Return a copy of the weights that RLlib is training, by the names that SB3 has for them."""
     group: Any = algorithm.learner_group
     module = group.get_weights()[DEFAULT_MODULE_ID]
     return {name.removeprefix(_PREFIX): torch.tensor(value) for name, value in module.items()}
 
 
-def stable_agent(config: RLlibConfig) -> StablePPO:
+def stable_agent(config: RLlibConfig) -> PPO:
     """Return an untrained agent of Stable-Baselines3 with the nets of the recipe."""
     agent = build_model(config, make_env(config))
-    assert isinstance(agent, StablePPO)
+    assert isinstance(agent, PPO)
     return agent
 
 
-def agent_bytes(agent: StablePPO, config: RLlibConfig, weights: Weights, timesteps: int) -> bytes:
+def agent_bytes(agent: PPO, config: RLlibConfig, weights: Weights, timesteps: int) -> bytes:
     """Return a model.zip that acts, bit for bit, as RLlib's module does with these weights.
 
     Raises:
@@ -60,4 +60,6 @@ def module_actions(module: QuotingModule, observations: NDArray[np.float32]) -> 
     with torch.no_grad():
         out = module.forward_inference({Columns.OBS: torch.as_tensor(observations)})
     chosen = module.get_inference_action_dist_cls().from_logits(out[Columns.ACTION_DIST_INPUTS]).to_deterministic()
-    return np.clip(chosen.sample().numpy(), module.action_space.low, module.action_space.high)
+    actions: Any = chosen.sample()
+    space: Any = module.action_space
+    return np.clip(actions.numpy(), space.low, space.high)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
@@ -44,9 +45,8 @@ class ScheduledLearner(PPOTorchLearner):
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Set the standard deviation for the next rollout."""
         super().after_gradient_based_update(timesteps=timesteps)
-        for module_id in self.module.keys():  # noqa: SIM118 (not a dictionary)
-            module = self.module[module_id].unwrapped()
-            recipe: RLlibConfig = module.model_config["recipe"]
-            if recipe.final_log_std is not None:
-                share = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] / recipe.total_timesteps
-                torch.nn.init.constant_(module.policy.log_std, scheduled_log_std(recipe, share))
+        module: Any = self.module[DEFAULT_MODULE_ID].unwrapped()
+        recipe: RLlibConfig = module.model_config["recipe"]
+        if recipe.final_log_std is not None:
+            share = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] / recipe.total_timesteps
+            torch.nn.init.constant_(module.policy.log_std, scheduled_log_std(recipe, share))

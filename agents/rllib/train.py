@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 import torch
@@ -149,11 +150,11 @@ class _Training:
 
 def cpu_seconds(algorithm: PPO) -> float:
     """Return the CPU seconds of the training process, the environment runners and the learners so far."""
-    runners, learners = algorithm.env_runner_group, algorithm.learner_group
+    runners: Any = algorithm.env_runner_group
+    learners: Any = algorithm.learner_group
     seconds = [time.process_time()]
-    if runners is not None:
-        seconds += runners.foreach_env_runner(lambda _: time.process_time(), local_env_runner=False)
-    if learners is not None and learners.is_remote:
+    seconds += runners.foreach_env_runner(lambda _: time.process_time(), local_env_runner=False)
+    if learners.is_remote:
         seconds += [result.get() for result in learners.foreach_learner(lambda _: time.process_time())]
     return sum(seconds)
 

@@ -68,7 +68,7 @@ def test_a_finished_run_goes_on_when_its_budget_grows(trained, short):
     assert train(short, trained.parent, resume=True).read_bytes() == before
     with pytest.raises(RunError, match="holds a run that has a model: resume it"):
         train(short, trained.parent)
-    with pytest.raises(RunError, match="was started with gamma = 0.99"):
+    with pytest.raises(RunError, match=r"was started with gamma = 0\.99"):
         train(replace(short, gamma=0.9), trained.parent, resume=True)
     # The work may be shared differently by now.
     longer = replace(short, total_timesteps=120_000, env_runners=2)

@@ -1,5 +1,7 @@
 """What RLlib learns from, taken from its own runner and its own learner."""
 
+import itertools
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def whole_episodes(rollouts):
             pieces.setdefault(piece.id_, []).append(piece)
     for parts in pieces.values():
         observations = [part.get_observations() for part in parts]
-        for before, after in zip(observations, observations[1:], strict=False):
+        for before, after in itertools.pairwise(observations):
             np.testing.assert_array_equal(before[-1], after[0])
         yield (
             np.concatenate([part[:-1] for part in observations[:-1]] + [observations[-1]]),
