@@ -63,6 +63,8 @@ def own_environment() -> dict[str, str]:
         # Ray's switch for desktops, and the only one that keeps every port of it on the loopback interface.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray's workers give way to everything else on the machine: on a busy one they would never start.
+        "RAY_worker_niceness": "0",
         # With a token of its own Ray writes none into the home folder.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),

@@ -20,7 +20,7 @@ def build_algorithm(recipe: RLlibConfig, *, start: int = 0) -> PPO:
         recipe: What to train, and which processes share the work.
         start: Environment steps of the run so far: a resumed run meets new episodes.
     """
-    algorithm = algorithm_config(recipe, start=start).build_algo()
+    algorithm: Any = algorithm_config(recipe, start=start).build_algo()
     # RLlib makes a folder for results in the user's home, and writes nothing into it.
     with contextlib.suppress(OSError):
         Path(algorithm.logdir).rmdir()
