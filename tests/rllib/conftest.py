@@ -1,8 +1,5 @@
 import importlib.util
 import os
-import time
-import uuid
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +9,6 @@ from agents.ppo_config import RLlibConfig
 from scripts.ray_cluster import connected, own_environment
 
 CONFIG = Path(__file__).parents[2] / "agents" / "configs" / "cj_rllib.toml"
-MARK = "HFTGYM_TEST_PROCESSES"
 # RLlib wants a Gymnasium of its own, and so has an environment of its own: `make test-rllib`.
 MISSING = any(importlib.util.find_spec(name) is None for name in ("ray", "tree", "lz4"))
 if not MISSING:
@@ -47,29 +43,6 @@ def tiny(recipe):
         training_reward="raw",
         params=replace(recipe.params, horizon=12),
     )
-
-
-@contextmanager
-def marked_processes():
-    """Yield an environment that marks all processes started with it, and wait for their end afterwards."""
-    mark = uuid.uuid4().hex
-    yield os.environ | {MARK: mark}
-    deadline = time.monotonic() + 60
-    while found := processes(mark):
-        assert time.monotonic() < deadline, f"still running: {found}"
-        time.sleep(0.1)
-
-
-def processes(mark):
-    """Return the command lines of the processes that have a mark in their environment."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:  # it has ended meanwhile, or is another user's
-            continue
-    return found
 
 
 @pytest.fixture(scope="session")

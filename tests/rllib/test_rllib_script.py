@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.curve import read_curve
-from tests.rllib.conftest import marked_processes
+from tests.rllib.processes import marked_processes
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--num-envs", "16", "--n-steps", "16", "--batch-size", "64", "--net-arch", "8", "8", "--workers", "1"]

@@ -17,6 +17,9 @@ pytestmark = [
     pytest.mark.slow,
     # RLlib registers its environment anew with every runner.
     pytest.mark.filterwarnings("ignore:.*Overriding environment rllib-single-agent-env-v0"),
+    pytest.mark.filterwarnings(
+        "ignore:.*is deprecated! Configure:DeprecationWarning"
+    ),  # of Ray's own modules, at their import
 ]
 ROLLOUTS = 4
 
