@@ -15,7 +15,7 @@ from tests.rllib.processes import marked_processes
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--num-envs", "16", "--n-steps", "16", "--batch-size", "64", "--net-arch", "8", "8", "--workers", "1"]
-BUDGET = ["--total-timesteps", "40960", "--checkpoint-every", "1024", "--evaluate-every", "8192"]
+BUDGET = ["--total-timesteps", "40960", "--checkpoint-every", "1024", "--evaluate-every", "1024"]
 
 pytestmark = pytest.mark.slow
 
