@@ -22,9 +22,8 @@ pytestmark = [
     pytest.mark.slow,
     # RLlib registers its environment anew with every runner.
     pytest.mark.filterwarnings("ignore:.*Overriding environment rllib-single-agent-env-v0"),
-    pytest.mark.filterwarnings(
-        "ignore:.*is deprecated! Configure:DeprecationWarning"
-    ),  # of Ray's own modules, at their import
+    # Ray reads its own deprecated options when it is imported.
+    pytest.mark.filterwarnings("ignore:.*`use_.*is deprecated:DeprecationWarning"),
 ]
 
 
