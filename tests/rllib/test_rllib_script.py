@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.curve import read_curve
-from tests.rllib.processes import marked_processes
+from tests.rllib.processes import addresses, marked_processes
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--num-envs", "16", "--n-steps", "16", "--batch-size", "64", "--net-arch", "8", "8", "--workers", "1"]
@@ -45,9 +45,11 @@ def steps_saved(runs):
     return max(int(path.stem.removeprefix("step_")) for path in (runs / "run" / "checkpoints").glob("*.zip"))
 
 
-def test_kill_9_ctrl_c_and_resume(tmp_path):
+def test_it_listens_on_loopback_alone_and_survives_kill_9_and_ctrl_c(tmp_path):
     with marked_processes() as environment:
         process = started(tmp_path, environment)
+        assert addresses(environment) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+        assert addresses(environment)
         process.kill()
         process.communicate()
     # Every process of Ray has ended, though nobody told it to.
