@@ -121,8 +121,11 @@ def _train(config: RLlibConfig, folder: Path, launch: Launch) -> Path:
     """Train, draw the curve, and return the path of the model."""
     with connected(launch.address, cpus=config.env_runners + config.learners):
         # Not before: Ray reads its environment when it is imported.
-        from agents.rllib.train import train
-
+        try:
+            from agents.rllib.train import train
+        except ImportError as error:
+            wanted = "make test-rllib makes an environment for it, .venv-rllib"
+            raise ImportError(f"RLlib is not installed here ({error}): {wanted}") from error
         trained = train(config, folder, resume=launch.resume, overwrite=launch.overwrite)
     curves, truth = curves_of({config.seed: trained}), truth_of(config)
     if curves and truth is not None:
