@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.curve import CurveCallback
+from agents.curve import Curve
 from agents.vec_env import NativeVecEnv
 
 _LINE_EVERY_S = 5.0
@@ -108,7 +108,7 @@ class ProgressCallback(BaseCallback):
 
     def __init__(self, total: int, *, console: Console | None = None) -> None:
         super().__init__()
-        self.curve: CurveCallback | None = None
+        self.curve: Curve | None = None
         self._total = total
         self._console = console or Console(file=sys.stderr)
         self._bar: Progress | None = None

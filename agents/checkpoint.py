@@ -8,8 +8,9 @@ import io
 import pickle
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,9 +23,10 @@ import hftgym
 from agents.run_folder import RunError, RunFolder, write_atomic
 from agents.vec_env import NativeVecEnv
 
-_STATE = "training_state.pkl"
+STATE = "training_state.pkl"
 
 Model = PPO | RecurrentPPO
+T = TypeVar("T")
 
 
 def load_model(path: Path | str) -> Model:
@@ -57,7 +59,7 @@ def save_checkpoint(model: Model, folder: RunFolder, *, keep: int) -> Path:
     }
     buffer = io.BytesIO(model_bytes(model))
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr(_STATE, pickle.dumps(state))
+        archive.writestr(STATE, pickle.dumps(state))
     path = folder.checkpoint(model.num_timesteps)
     write_atomic(path, buffer.getvalue())
     folder.prune(keep)
@@ -67,6 +69,15 @@ def save_checkpoint(model: Model, folder: RunFolder, *, keep: int) -> Path:
 def load_newest(folder: RunFolder) -> Model | None:
     """Return the model of the newest readable checkpoint, with its environments and generators; None without any.
 
+    Raises:
+        RunError: There are checkpoints, but none of them can be read.
+    """
+    return newest_readable(folder, _load)
+
+
+def newest_readable(folder: RunFolder, load: Callable[[Path], T]) -> T | None:
+    """Return what `load` makes of the newest checkpoint that it can read; None without any.
+
     A checkpoint that cannot be read is skipped with a RuntimeWarning that names it.
 
     Raises:
@@ -75,7 +86,7 @@ def load_newest(folder: RunFolder) -> Model | None:
     paths = folder.newest_first()
     for path in paths:
         try:
-            return _load(path)
+            return load(path)
         except Exception as error:  # a damaged pickle can raise anything
             reason = f"{type(error).__name__}: {error}"
             warnings.warn(f"skipping the unreadable checkpoint {path} ({reason})", RuntimeWarning, stacklevel=2)
@@ -84,15 +95,26 @@ def load_newest(folder: RunFolder) -> Model | None:
     return None
 
 
-def _load(path: Path) -> Model:
+def checked_state(path: Path) -> dict[str, Any]:
+    """Return the state that a checkpoint holds besides the agent.
+
+    Raises:
+        BadZipFile: A member is not as it was written.
+        RunError: Another version of hftgym wrote it.
+    """
     with zipfile.ZipFile(path) as archive:
         # Before anything is unpickled: every member is as it was written.
         damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
-        state: dict[str, Any] = pickle.loads(archive.read(_STATE))
+        state: dict[str, Any] = pickle.loads(archive.read(STATE))
     if state["version"] != hftgym.__version__:
         raise RunError(f"it was written by hftgym {state['version']}, this is {hftgym.__version__}")
+    return state
+
+
+def _load(path: Path) -> Model:
+    state = checked_state(path)
     env: NativeVecEnv = state["env"]
     model = load_model(path)
     model.set_env(env, force_reset=False)

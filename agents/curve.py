@@ -4,17 +4,19 @@ import csv
 import functools
 import io
 import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.ppo_config import PPOConfig
+from agents.ppo_config import PPOConfig, RecurrentConfig
 from agents.run_folder import RunError, write_atomic
 from agents.schedules import averaged
 from hftgym import EnvParams
 from hftgym.evaluation import Exact, exact
 from hftgym.exact_value import PricePaths, paths_for
+from hftgym.rollout import Predicts
 
 # Paths that no training environment and no evaluation sees.
 _FIRST_SEED = 2**34
@@ -67,22 +69,21 @@ def write_curve(path: Path, points: list[Point]) -> None:
     write_atomic(path, text.getvalue().encode())
 
 
-class CurveCallback(BaseCallback):
-    """Evaluate the greedy policy every so often, log `mm/j` and `mm/fraction`, and keep curve.csv.
+class Curve:
+    """The learning curve of a run under way; it grows in curve.csv.
 
     Args:
         config: The run's.
         path: Of curve.csv; a resumed run goes on with what it holds up to where the run is.
+        clock: Returns the CPU seconds of everything that trains.
 
     Attributes:
         truth: What is known of the market; None where the optimum is not known, and nothing is evaluated then.
         points: The curve so far.
-        training_s: CPU seconds of training so far.
     """
 
-    def __init__(self, config: PPOConfig, path: Path) -> None:
-        super().__init__()
-        self._config, self._path = config, path
+    def __init__(self, config: PPOConfig, path: Path, *, clock: Callable[[], float] = time.process_time) -> None:
+        self._config, self._path, self._clock = config, path, clock
         self.truth = truth_of(config)
         self.points: list[Point] = []
         self._paths: PricePaths | None = None
@@ -92,51 +93,78 @@ class CurveCallback(BaseCallback):
     @property
     def training_s(self) -> float:
         """CPU seconds of training so far, evaluations not counted."""
-        return self._before_s + time.process_time() - self._began_s - self._away_s
+        return self._before_s + self._clock() - self._began_s - self._away_s
 
-    def _on_training_start(self) -> None:
-        self.points = [point for point in read_curve(self._path) if point.timesteps <= self.num_timesteps]
+    def begin(self, timesteps: int) -> None:
+        """Go on from `timesteps`; training starts now."""
+        self.points = [point for point in read_curve(self._path) if point.timesteps <= timesteps]
         self._before_s = self.points[-1].cpu_s if self.points else 0.0
         self._next = (self.points[-1].timesteps if self.points else 0) + self._config.evaluate_every
         self._paths = self._drawn(_TICKS_DURING) if self.truth else None
-        self._began_s = time.process_time()
+        self._began_s = self._clock()
+
+    def due(self, timesteps: int) -> bool:
+        """Return whether it is time for the next point, and not yet for the last one."""
+        return self._next <= timesteps < self._config.total_timesteps
+
+    def finish(self, policy: Predicts, timesteps: int) -> Point | None:
+        """Add the last point, on more paths, and return it."""
+        began = self._clock()
+        self._paths = self._drawn(_TICKS_AT_END) if self.truth else None
+        self._away_s += self._clock() - began
+        self.points = [point for point in self.points if point.timesteps < timesteps]
+        return self.add(policy, timesteps)
+
+    def add(self, policy: Predicts, timesteps: int) -> Point | None:
+        """Evaluate a policy, add the point and return it; None where the optimum is not known."""
+        seconds, began = self.training_s, self._clock()
+        self._next = timesteps + self._config.evaluate_every
+        if self._paths is None or self.truth is None:
+            return None
+        j, error = self._paths.value(policy)
+        optimum, constant = self.truth
+        fraction = (j - constant) / (optimum - constant) if optimum > constant else float("nan")
+        self.points.append(Point(timesteps, seconds, j, error, j / optimum, fraction))
+        write_curve(self._path, self.points)
+        self._away_s += self._clock() - began
+        return self.points[-1]
+
+    def _drawn(self, ticks: int) -> PricePaths | None:
+        return paths_for(self._config.params, ticks=ticks, env_id=self._config.env_id, seed=_FIRST_SEED)
+
+
+class CurveCallback(BaseCallback):
+    """Keep a run's curve while SB3 trains, of its average weights if it has any; log `mm/j` and `mm/fraction`."""
+
+    def __init__(self, curve: Curve) -> None:
+        super().__init__()
+        self._curve = curve
+
+    def _on_training_start(self) -> None:
+        self._curve.begin(self.num_timesteps)
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= self._next and self.num_timesteps < self._config.total_timesteps:
-            self._evaluate()
+        if self._curve.due(self.num_timesteps):
+            self._evaluate(self._curve.add)
 
     def finish(self) -> None:
         """Evaluate once more, on more paths; after the last update."""
-        began = time.process_time()
-        self._paths = self._drawn(_TICKS_AT_END) if self.truth else None
-        self._away_s += time.process_time() - began
-        self.points = [point for point in self.points if point.timesteps < self.model.num_timesteps]
-        self._evaluate()
+        self._evaluate(self._curve.finish)
 
-    def _drawn(self, ticks: int) -> PricePaths | None:
-        return paths_for(self._config.params, ticks=ticks, env_id=self._config.env_id, seed=_FIRST_SEED)
-
-    def _evaluate(self) -> None:
-        seconds, began = self.training_s, time.process_time()
-        self._next = self.model.num_timesteps + self._config.evaluate_every
-        if self._paths is not None and self.truth is not None:
-            with averaged(self.model) as model:  # pyright: ignore[reportArgumentType]
-                j, error = self._paths.value(model)
-            optimum, constant = self.truth
-            fraction = (j - constant) / (optimum - constant) if optimum > constant else float("nan")
-            self.points.append(Point(self.model.num_timesteps, seconds, j, error, j / optimum, fraction))
-            self.logger.record("mm/j", j)
-            self.logger.record("mm/fraction", fraction)
-            write_curve(self._path, self.points)
-        self._away_s += time.process_time() - began
+    def _evaluate(self, evaluate: Callable[[Predicts, int], Point | None]) -> None:
+        with averaged(self.model) as model:  # pyright: ignore[reportArgumentType]
+            point = evaluate(model, self.model.num_timesteps)
+        if point is not None:
+            self.logger.record("mm/j", point.j)
+            self.logger.record("mm/fraction", point.fraction)
 
 
 def truth_of(config: PPOConfig) -> Exact | None:
     """Return what a policy without memory can be held against, None if nothing is known."""
-    if config.algo != "PPO" or config.return_weights or not config.params.is_martingale:
+    if isinstance(config, RecurrentConfig) or config.return_weights or not config.params.is_martingale:
         return None
     return _exact(config.params)
 

@@ -98,7 +98,7 @@ def _origin(model: Model, path: Path, params: EnvParams | None, env_id: str | No
         "feature_names": list(FEATURE_NAMES),
         "action": {"names": ["bid", "ask"], "low": -1.0, "high": 1.0, "meaning": _ACTION_MEANING},
         "params": market.to_dict(),
-        "algo": type(model).__name__,
+        "algo": config.algo if config else type(model).__name__,
         "precision": "float32",
         "seed": model.seed,
         "timesteps": model.num_timesteps,

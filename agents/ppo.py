@@ -18,7 +18,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from agents.callbacks import CheckpointCallback, MarketCallback, ProgressCallback, StopRequest
 from agents.checkpoint import Model, load_newest, model_bytes, save_checkpoint
-from agents.curve import CurveCallback
+from agents.curve import Curve, CurveCallback
 from agents.ppo_config import DEFAULT_CONFIG, PPOConfig, RecurrentConfig
 from agents.recurrent import LstmPolicy, lstm_arguments
 from agents.run_folder import RunError, RunFolder, write_atomic
@@ -40,7 +40,10 @@ __all__ = [
 ]
 
 # What may differ between the parts of one run: neither changes what has been learned so far.
-_MAY_CHANGE = ("total_timesteps", "checkpoint_every", "keep_checkpoints", "evaluate_every")
+_MAY_CHANGE = (
+    *("total_timesteps", "checkpoint_every", "keep_checkpoints", "evaluate_every"),
+    *("env_runners", "learners", "gpus_per_learner"),
+)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -96,7 +99,7 @@ def train(
                 folder.create(overwrite=overwrite)
         elif model.num_timesteps >= config.total_timesteps and folder.model.exists():
             return folder.model
-        _record(config, folder)
+        record(config, folder)
         if model.num_timesteps < config.total_timesteps:
             shown = ProgressCallback(config.total_timesteps, console=console) if progress else None
             try:
@@ -154,22 +157,33 @@ def build_model(config: PPOConfig, env: NativeVecEnv, *, schedule: Callable[[flo
         ent_coef=config.ent_coef,
         vf_coef=config.vf_coef,
         max_grad_norm=config.max_grad_norm,
-        policy_kwargs={
-            "net_arch": list(config.net_arch),
-            "activation_fn": torch.nn.Tanh,
-            "log_std_init": config.log_std_init,
-            **memory,
-        },
+        policy_kwargs={**policy_arguments(config), **memory},
         stats_window_size=config.num_envs,
         seed=config.seed,
         device="cpu",
     )
     if config.normalize_reward:
-        # Normalised rewards have the mean zero, and so has the value function: SB3's random start is far from it.
-        torch.nn.init.zeros_(model.policy.value_net.weight)
+        start_at_zero(model.policy)
     # An attribute of SB3's model travels inside its file: the export finds the market there.
     model.hftgym_config = config.to_dict()  # pyright: ignore[reportAttributeAccessIssue]
     return model
+
+
+def policy_arguments(config: PPOConfig) -> dict[str, Any]:
+    """Return the arguments of SB3's policy that do not depend on the algorithm."""
+    return {
+        "net_arch": list(config.net_arch),
+        "activation_fn": torch.nn.Tanh,
+        "log_std_init": config.log_std_init,
+    }
+
+
+def start_at_zero(policy: Any) -> None:
+    """Let the value function of an untrained policy be zero.
+
+    Normalised rewards have the mean zero, and so has the value function: SB3's random start is far from it.
+    """
+    torch.nn.init.zeros_(policy.value_net.weight)
 
 
 def _algorithm(config: PPOConfig) -> tuple[type[Any], Any, dict[str, Any]]:
@@ -191,12 +205,13 @@ def _learn(model: Model, config: PPOConfig, folder: RunFolder, progress: Progres
             _write_model(model, folder)
 
     checkpoints = CheckpointCallback(save, every=config.checkpoint_every, stop=stop)
-    curve = CurveCallback(config, folder.curve)
+    curve = Curve(config, folder.curve)
+    shown = CurveCallback(curve)
     if progress is not None:
         progress.curve = curve
     # The schedules come first: a checkpoint holds the average up to itself, and a curve's point is of that average.
     before = schedules(config, lambda: model.num_timesteps / config.total_timesteps)
-    callbacks = CallbackList([*before, checkpoints, curve, MarketCallback(env), *([progress] if progress else [])])
+    callbacks = CallbackList([*before, checkpoints, shown, MarketCallback(env), *([progress] if progress else [])])
     model.set_logger(configure(str(folder.tensorboard), ["tensorboard"]))
     # SB3 adds what has been done already.
     left = config.total_timesteps - model.num_timesteps
@@ -204,7 +219,7 @@ def _learn(model: Model, config: PPOConfig, folder: RunFolder, progress: Progres
         with stop.from_ctrl_c():
             model.learn(left, callback=callbacks, reset_num_timesteps=False)
             if not checkpoints.stopped:
-                curve.finish()
+                shown.finish()
             # SB3 writes the figures of an update with the next rollout, which the last one does not have.
             model.logger.dump(model.num_timesteps)
     except ValueError as error:
@@ -228,6 +243,15 @@ def _resumed(config: PPOConfig, folder: RunFolder) -> Model | None:
     """Return the model to continue, or None if there is nothing to continue from."""
     if not folder.config.exists():
         return None
+    check_same_recipe(config, folder)
+    model = load_newest(folder)
+    if model is not None:
+        model.hftgym_config = config.to_dict()  # pyright: ignore[reportAttributeAccessIssue]
+    return model
+
+
+def check_same_recipe(config: PPOConfig, folder: RunFolder) -> None:
+    """Raise RunError unless a run that was started in the folder can go on with this configuration."""
     before = PPOConfig.from_toml(folder.config)
     for name in ("algo", *(field.name for field in dataclasses.fields(before))):
         old, new = getattr(before, name), getattr(config, name, None)
@@ -236,13 +260,9 @@ def _resumed(config: PPOConfig, folder: RunFolder) -> Model | None:
                 f"{folder.path} was started with {name} = {old!r}, so it cannot be resumed with {new!r}: "
                 "choose another name, or --overwrite"
             )
-    model = load_newest(folder)
-    if model is not None:
-        model.hftgym_config = config.to_dict()  # pyright: ignore[reportAttributeAccessIssue]
-    return model
 
 
-def _record(config: PPOConfig, folder: RunFolder) -> None:
+def record(config: PPOConfig, folder: RunFolder) -> None:
     """Write down what runs, for whoever finds the folder later."""
     write_atomic(folder.config, config.to_toml().encode())
     before = folder.command.read_bytes() if folder.command.exists() else b""

@@ -39,6 +39,9 @@ _BOUNDS: Mapping[str, tuple[float, bool, float]] = MappingProxyType(
         "averaging": (0.0, True, 1e3),
         "evaluate_every": (1, True, 10**12),
         "lstm_size": (1, True, 1_024),
+        "env_runners": (0, True, 10_000),
+        "learners": (0, True, 1_000),
+        "gpus_per_learner": (0.0, True, 64.0),
         "checkpoint_every": (1, True, 10**12),
         "keep_checkpoints": (2, True, 1_000),
     }
@@ -183,7 +186,7 @@ class PPOConfig:
         """
         values = dict(values)
         algo = values.pop("algo", PPOConfig.algo)
-        kind = {kind.algo: kind for kind in (PPOConfig, RecurrentConfig)}.get(algo)
+        kind = {kind.algo: kind for kind in (PPOConfig, RecurrentConfig, RLlibConfig)}.get(algo)
         if kind is None or not issubclass(kind, cls):
             raise ValueError(f"algo must be one that {cls.__name__} is the configuration of, got {algo!r}")
         _check_names(kind, values)
@@ -216,6 +219,39 @@ class RecurrentConfig(PPOConfig):
     algo: ClassVar[str] = "RecurrentPPO"
 
     lstm_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLlibConfig(PPOConfig):
+    """Everything that decides what a run of RLlib's PPO learns, and which processes share the work.
+
+    The same configuration does not give the same weights: rollouts arrive in the order in which they are done.
+
+    Attributes:
+        env_runners: Processes that step environments and choose actions, num_envs / env_runners environments each; 0
+            leaves it to the training process.
+        learners: Processes that compute gradients, each of batch_size / learners samples at a time; 0 leaves it to the
+            training process.
+        gpus_per_learner: GPUs that each learner asks the cluster for.
+    """
+
+    algo: ClassVar[str] = "RLlibPPO"
+
+    env_runners: int = 0
+    learners: int = 0
+    gpus_per_learner: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check also that the work can be shared evenly."""
+        super().__post_init__()
+        for whole, parts in (("num_envs", "env_runners"), ("batch_size", "learners")):
+            number, processes = getattr(self, whole), getattr(self, parts)
+            if processes and number % processes:
+                raise ValueError(f"{parts} must divide {whole} = {number}, got {processes}")
+        if self.return_weights:
+            raise ValueError(f"return_weights must be empty for {self.algo}, got {self.return_weights!r}")
+        if self.training_reward == "innovation_free":
+            raise ValueError(f'training_reward must be "martingale_free" or "raw" for {self.algo}')
 
 
 def _check_number(name: str, value: Any, *, integer: bool) -> None:

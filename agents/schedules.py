@@ -15,6 +15,12 @@ Weights = dict[str, torch.Tensor]
 _ATTRIBUTE = "hftgym_average"
 
 
+def scheduled_log_std(config: PPOConfig, share: float) -> float:
+    """Return the log of the exploration's standard deviation when `share` of the budget is spent."""
+    first, last = config.log_std_init, config.final_log_std
+    return first if last is None else first + min(max(share, 0.0), 1.0) * (last - first)
+
+
 class Exploration(BaseCallback):
     """Let the standard deviation of the exploration fall geometrically instead of having it learned.
 
@@ -23,14 +29,13 @@ class Exploration(BaseCallback):
     early to go on learning or too late to be near the optimum at the end of the budget.
 
     Args:
-        first: Log of the standard deviation at the start.
-        last: Log of it at the end of the budget.
+        config: The recipe.
         done: Returns the share of the budget that is spent.
     """
 
-    def __init__(self, first: float, last: float, *, done: Callable[[], float]) -> None:
+    def __init__(self, config: PPOConfig, *, done: Callable[[], float]) -> None:
         super().__init__()
-        self._first, self._last, self._done = first, last, done
+        self._config, self._done = config, done
 
     def _on_training_start(self) -> None:
         self.model.policy.get_parameter("log_std").requires_grad_(False)
@@ -39,9 +44,8 @@ class Exploration(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        share = min(max(self._done(), 0.0), 1.0)
         torch.nn.init.constant_(
-            self.model.policy.get_parameter("log_std"), self._first + share * (self._last - self._first)
+            self.model.policy.get_parameter("log_std"), scheduled_log_std(self._config, self._done())
         )
 
 
@@ -130,7 +134,7 @@ def schedules(config: PPOConfig, done: Callable[[], float]) -> list[BaseCallback
     """Return what a configuration asks for; `done` returns the share of the budget that is spent."""
     found: list[BaseCallback] = []
     if config.final_log_std is not None:
-        found.append(Exploration(config.log_std_init, config.final_log_std, done=done))
+        found.append(Exploration(config, done=done))
     if config.averaging > 0:
         found.append(Averaging(config.averaging))
     return found

@@ -48,6 +48,8 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    # Gymnasium 1.2 closes what was never built, too: refused arguments come first in `__init__`.
+    _pool: ThreadPoolExecutor | None = None
 
     def __init__(
         self,
@@ -81,7 +83,6 @@ class MarketMakingVectorEnv(JsonSpec, VectorEnv[np.ndarray, np.ndarray, np.ndarr
         self._steps = 0
         self._started = False
         self._pending: np.ndarray | None = None
-        self._pool: ThreadPoolExecutor | None = None
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
