@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RLLIB := .venv-rllib
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --quiet
 TAPE ?=
 PARTS ?=
@@ -14,7 +15,7 @@ else
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: help demo test test-all lint types format benchmark benchmark-compare constraints clean
+.PHONY: help demo test test-all test-rllib lint types format benchmark benchmark-compare constraints clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -39,6 +40,18 @@ test: lint types  ## lint, types and the quick tests
 test-all: lint types  ## lint, types and every test, the slow ones included
 	@$(PYTEST) -m "slow or not slow"
 
+# RLlib pins an older Gymnasium: an environment of its own.
+$(RLLIB)/.installed: pyproject.toml constraints.txt
+	@echo "Setting up $(RLLIB) (once) ..."
+	@$(PYTHON) -m venv $(RLLIB)
+	@$(RLLIB)/bin/python -m pip install -q --disable-pip-version-check uv
+	@grep -v '^gymnasium==' constraints.txt > $(RLLIB)/constraints.txt
+	@$(RLLIB)/bin/uv pip install -q --python $(RLLIB)/bin/python -c $(RLLIB)/constraints.txt -e '.[rllib]' 'pytest>=8' 'hypothesis>=6.100'
+	@touch $@
+
+test-rllib: $(RLLIB)/.installed  ## the tests of training through RLlib, in an environment of its own
+	@$(RLLIB)/bin/python -m pytest --quiet -m "slow or not slow" tests/rllib
+
 lint: $(STAMP)  ## ruff: rules and format
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && echo "lint: clean"
 
@@ -55,8 +68,8 @@ benchmark-compare: $(STAMP)  ## say what got worse since the figures that were k
 	@$(BIN)/python scripts/benchmark.py --compare $(PARTS)
 
 constraints: $(STAMP)  ## pin the newest tested versions again
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --no-annotate --no-header --no-emit-package torch pyproject.toml \
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev --no-annotate --no-header --no-emit-package torch pyproject.toml \
 	  | grep -vE '^((nvidia|cuda)-[a-z0-9-]+|triton)(==|\[)|^ ' > constraints.tmp && echo 'torch==$(TORCH)' >> constraints.tmp && mv constraints.tmp constraints.txt
 
 clean:  ## remove the environment and everything that runs wrote
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RLLIB) runs .pytest_cache .ruff_cache .hypothesis
