@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -73,6 +74,7 @@ class CurveCallback(BaseCallback):
     Args:
         config: The run's.
         path: Of curve.csv; a resumed run goes on with what it holds up to where the run is.
+        on_point: Told every point of the curve, those of before a resume once more; an exception ends the training.
 
     Attributes:
         truth: What is known of the market; None where the optimum is not known, and nothing is evaluated then.
@@ -80,9 +82,9 @@ class CurveCallback(BaseCallback):
         training_s: CPU seconds of training so far.
     """
 
-    def __init__(self, config: PPOConfig, path: Path) -> None:
+    def __init__(self, config: PPOConfig, path: Path, *, on_point: Callable[[Point], None] | None = None) -> None:
         super().__init__()
-        self._config, self._path = config, path
+        self._config, self._path, self._on_point = config, path, on_point
         self.truth = truth_of(config)
         self.points: list[Point] = []
         self._paths: PricePaths | None = None
@@ -100,6 +102,7 @@ class CurveCallback(BaseCallback):
         self._next = (self.points[-1].timesteps if self.points else 0) + self._config.evaluate_every
         self._paths = self._drawn(_TICKS_DURING) if self.truth else None
         self._began_s = time.process_time()
+        self._tell(self.points)
 
     def _on_step(self) -> bool:
         return True
@@ -131,7 +134,13 @@ class CurveCallback(BaseCallback):
             self.logger.record("mm/j", j)
             self.logger.record("mm/fraction", fraction)
             write_curve(self._path, self.points)
+            self._tell(self.points[-1:])
         self._away_s += time.process_time() - began
+
+    def _tell(self, points: list[Point]) -> None:
+        if self._on_point is not None:
+            for point in points:
+                self._on_point(point)
 
 
 def truth_of(config: PPOConfig) -> Exact | None:
