@@ -28,7 +28,7 @@ from hftgym.files import written_together
 from hftgym.plots_calibration import calibration
 from hftgym.presets import named_market
 from hftgym.tables import print_oddities, terminal_table
-from hftgym.tape import Calibration, Tape, calibrate, estimate, read_tape
+from hftgym.tape import Calibration, Tape, TapeFile, calibrate, estimate, read_tape
 from hftgym.tape.reading import open_or_read
 from hftgym.tape.simulate import simulate_tape
 
@@ -75,8 +75,8 @@ def main() -> int:
     return 0
 
 
-def run(arguments: Arguments) -> None:
-    console, out = Console(highlight=False), arguments.out
+def tape_of(arguments: Arguments) -> Tape | TapeFile:
+    """Return the part of the tape that is measured."""
     # A part of a tape is cut out in memory.
     read = open_or_read if arguments.split == 1.0 else read_tape
     tape = read(arguments.tape, symbol=arguments.symbol)
@@ -84,12 +84,22 @@ def run(arguments: Arguments) -> None:
         tape = tape.in_units_of(arguments.coins)
     if arguments.split != 1.0 and isinstance(tape, Tape):
         tape, _ = tape.split(arguments.split)
+    return tape
+
+
+def measured(tape: Tape | TapeFile, arguments: Arguments) -> Calibration:
+    """Return what is found on a tape."""
     base = None if arguments.market is None else named_market(arguments.market)
     if arguments.offset_high is not None:
         base = replace(base or calibrate(tape, tick_s=arguments.tick_s), offset_high=arguments.offset_high)
+    return estimate(tape, tick_s=arguments.tick_s, base=base)
+
+
+def run(arguments: Arguments) -> None:
+    console, out, tape = Console(highlight=False), arguments.out, tape_of(arguments)
     console.print(str(tape), style="dim", soft_wrap=True)
     print_oddities(tape.report, console)
-    found = estimate(tape, tick_s=arguments.tick_s, base=base)
+    found = measured(tape, arguments)
     rows = [[name, _told(e.value, ".4g"), _told(e.error, ".2g", "± ")] for name, e in found.estimates.items()]
     console.print(terminal_table(["estimate", "per tick", "standard error"], rows))
     grids = (("price_step", found.price_step), ("size_step", found.size_step))

@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import polars as pl
 import tyro
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from hftgym import PRESETS, EnvParams, plots
 from hftgym.evaluation import compare, play, print_table, summarize, tabulate
 from hftgym.policies import OnnxPolicy
 from hftgym.presets import named_market
+from hftgym.rollout import Rollout
 from hftgym.roster import OPTIMAL, policies, rules
 
 _PATHS = 1_000  # episodes whose paths the picture is drawn from
@@ -77,28 +79,32 @@ def chosen_market(arguments: Arguments) -> EnvParams:
     return EnvParams.from_dict(trained[0])
 
 
+def played(arguments: Arguments, params: EnvParams, *, paths: int = 0) -> dict[str, Rollout]:
+    """Play the policies in a market, and keep the paths of the first `paths` episodes."""
+    players = policies(arguments.policies, params=params) if arguments.policies else rules(params=params)
+    plots.policy_colors(list(players))  # too many to draw: say so before playing
+    return play(players, episodes=arguments.episodes, seed=arguments.seed, params=params, paths=paths)
+
+
+def summary_of(table: pl.DataFrame, params: EnvParams) -> pl.DataFrame:
+    """Return one row per policy, with the optimum's luck taken from the others' where it was played."""
+    return summarize(table, params=params, optimal=OPTIMAL if OPTIMAL in table["policy"] else None)
+
+
 def run(arguments: Arguments) -> None:
     params, out = chosen_market(arguments), arguments.out
     changed = {name: value for name, value in params.to_dict().items() if value != EnvParams().to_dict()[name]}
     Console().print(f"market: {changed or 'the default one'}", style="dim")
-    players = policies(arguments.policies, params=params) if arguments.policies else rules(params=params)
-    plots.policy_colors(list(players))  # too many to draw: say so before playing
-    played = play(
-        players,
-        episodes=arguments.episodes,
-        seed=arguments.seed,
-        params=params,
-        paths=min(arguments.episodes, _PATHS),
-    )
-    table = tabulate(played)
-    summary = summarize(table, params=params, optimal=OPTIMAL if OPTIMAL in players else None)
+    rollouts = played(arguments, params, paths=min(arguments.episodes, _PATHS))
+    table = tabulate(rollouts)
+    summary = summary_of(table, params)
     print_table(summary)
     out.mkdir(parents=True, exist_ok=True)
     summary.write_csv(out / "results.csv")
-    compare(table, baseline=next(iter(players))).write_csv(out / "differences.csv")
+    compare(table, baseline=next(iter(rollouts))).write_csv(out / "differences.csv")
     table.write_csv(out / "episodes.csv")
     names = [name for name, preset in PRESETS.items() if preset == params] or ["of its own"]
-    paths = {name: one.paths for name, one in played.items()}
+    paths = {name: one.paths for name, one in rollouts.items()}
     figure = plots.comparison(table, paths, tick_s=params.tick_s, env_id=f"market {names[0]}")
     plots.save(figure, out / "comparison.png")
     Console().print(f"\nwritten: {out}/{{comparison.png, results.csv, differences.csv, episodes.csv}}", style="dim")

@@ -77,9 +77,7 @@ def main() -> int:
     folder = launch.runs / launch.name
     own = (folder / f"seed_{launch.seeds[0]}" if launch.seeds else folder) / "config.toml"
     try:
-        defaults = PPOConfig.from_toml(own if launch.resume and own.exists() else launch.config)
-        if launch.market:
-            defaults = replace(defaults, params=named_market(launch.market))
+        defaults = recipe(own if launch.resume and own.exists() else launch.config, launch.market)
         everything = Arguments[type(defaults)]
         arguments = tyro.cli(everything, default=Arguments(launch=launch, ppo=defaults), description=__doc__)
         trained = _train(arguments.ppo, folder, launch)
@@ -91,6 +89,12 @@ def main() -> int:
         return 1
     print(f"trained: {trained}\nnext: python scripts/export.py {trained.parent}")
     return 0
+
+
+def recipe(config: Path, market: str) -> PPOConfig:
+    """Return the configuration in a file, with another market if one is named."""
+    found = PPOConfig.from_toml(config)
+    return replace(found, params=named_market(market)) if market else found
 
 
 def _train(config: PPOConfig, folder: Path, launch: Launch) -> Path:

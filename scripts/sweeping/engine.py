@@ -1,6 +1,5 @@
 """What a sweep runs on: something that performs tasks elsewhere, and outlives the death of whatever performs them."""
 
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -50,5 +49,5 @@ def attempt(perform: Perform, task: Task) -> Outcome:
     try:
         rows, error = perform(task), ""
     except Exception as raised:
-        rows, error = None, traceback.format_exception_only(raised)[-1].strip()
+        rows, error = None, f"{type(raised).__name__}: {raised}"
     return Outcome(task, rows, error, perf_counter() - began)
