@@ -61,7 +61,9 @@ class _Reader:
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"\(at line (\d+), column \d+\)", str(error))
             number = int(line[1]) if line else len(text.splitlines())
-            raise SweepFileError(f"{path}:{number}: {str(error).partition(' (at ')[0]}: {_line(text, number)}") from error
+            raise SweepFileError(
+                f"{path}:{number}: {str(error).partition(' (at ')[0]}: {_line(text, number)}"
+            ) from error
         except UnicodeDecodeError as error:
             raise SweepFileError(f"{path}: not UTF-8 text, at byte {error.start:,}") from error
         except OSError as error:
@@ -84,7 +86,9 @@ class _Reader:
             if name not in parts:
                 self._fail(self._line_of(name), name, f"no part of a sweep file; there are {', '.join(parts)}")
             if not isinstance(value, parts[name]):
-                shown = {"kind": 'a name: kind = "evaluate"', "list": "tables: [[list]]"}.get(name, f"a table: [{name}]")
+                shown = {"kind": 'a name: kind = "evaluate"', "list": "tables: [[list]]"}.get(
+                    name, f"a table: [{name}]"
+                )
                 self._fail(self._line_of(name), name, f"must be {shown}, got {value!r}")
         kind = self._found.get("kind")
         if kind not in KINDS:
