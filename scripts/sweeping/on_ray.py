@@ -41,7 +41,9 @@ class RayEngine:
             raise ValueError(f"--address must be host:port of a Ray cluster's head, got {address!r}")
         self._address = address
         self._place = host, int(port)
-        with _environment({} if address else _own_environment()):
+        # Ray reads some of it when it is imported, and some when it starts.
+        self._environment = _joining_environment() if address else _own_environment()
+        with _environment(self._environment):
             self._ray = _import_ray()
 
     def run(self, tasks: Sequence[Task], perform: Perform) -> Iterator[Outcome]:
@@ -72,7 +74,7 @@ class RayEngine:
     @contextmanager
     def _cluster(self) -> Iterator[None]:
         """Be a driver while the block runs."""
-        with self._joined() if self._address else _own_cluster(self._ray):
+        with _environment(self._environment), self._joined() if self._address else _own_cluster(self._ray):
             try:
                 yield
             finally:
@@ -86,14 +88,13 @@ class RayEngine:
             ConnectionError: It does not answer, or does not take this driver.
         """
         address = str(self._address)
-        with _environment({"RAY_AUTH_MODE": "token"} if _has_token() else {}):
-            _check_answers(address, self._place)
-            sent = {"working_dir": str(_ROOT), "excludes": _LEFT_BEHIND, "env_vars": WORKER_ENVIRONMENT}
-            try:
-                self._ray.init(address=address, runtime_env=sent, log_to_driver=False, logging_level="ERROR")
-            except Exception as error:  # Ray's own classes, OSError, RuntimeError, and gRPC's
-                raise _unreachable(address, f"{_last_line(error)}; this machine must be a node of it") from error
-            yield
+        _check_answers(address, self._place)
+        sent = {"working_dir": str(_ROOT), "excludes": _LEFT_BEHIND, "env_vars": WORKER_ENVIRONMENT}
+        try:
+            self._ray.init(address=address, runtime_env=sent, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:  # Ray's own classes, OSError, RuntimeError, and gRPC's
+            raise _unreachable(address, f"{_reason(error)}; this machine must be a node of it") from error
+        yield
 
 
 @contextmanager
@@ -103,11 +104,11 @@ def _own_cluster(ray: ModuleType) -> Iterator[None]:
     Raises:
         RuntimeError: Ray would listen to other machines.
     """
-    with tempfile.TemporaryDirectory(prefix="hftgym-ray-", ignore_cleanup_errors=True) as folder:
-        with _environment(_own_environment()):
-            ray.init(
-                address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=folder
-            )
+    # Not in any temporary folder: the names of its sockets must not become too long.
+    place = os.environ.get("RAY_TMPDIR", "/tmp")
+    with tempfile.TemporaryDirectory(dir=place, prefix="hftgym-ray-", ignore_cleanup_errors=True) as folder:
+        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+        ray.init(address="local", _temp_dir=folder, **quiet)
         if ray.util.get_node_ip_address() != "127.0.0.1":
             ray.shutdown()
             raise RuntimeError("ray was imported before RayEngine was made: it would listen to other machines")
@@ -142,7 +143,8 @@ def _check_answers(address: str, place: tuple[str, int]) -> None:
         socket.create_connection(place, timeout=_SOCKET_S).close()
     except OSError as error:
         raise _unreachable(address, error.strerror or str(error)) from error
-    from ray._raylet import GcsClient  # what `ray.init` begins with; there is no public way to ask
+    # What `ray.init` begins with; there is no public way to ask. It is compiled, which pyright does not look into.
+    from ray._raylet import GcsClient  # pyright: ignore[reportAttributeAccessIssue]
 
     found: list[Exception | None] = []
 
@@ -160,18 +162,18 @@ def _check_answers(address: str, place: tuple[str, int]) -> None:
     if not found:
         raise _unreachable(address, f"something listens there, but gave no answer in {_ANSWER_S:g} s")
     if found[0] is not None:
-        raise _unreachable(address, _last_line(found[0])) from found[0]
+        raise _unreachable(address, _reason(found[0])) from found[0]
 
 
 def _unreachable(address: str, why: str) -> ConnectionError:
     return ConnectionError(f"no Ray cluster can be used at {address}: {why}. --engine local needs none")
 
 
-def _has_token() -> bool:
-    """Return whether a token is here that Ray would find, and nobody has said whether to use it."""
-    there = Path.home() / ".ray" / "auth_token"
-    known = bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")) or there.exists()
-    return known and "RAY_AUTH_MODE" not in os.environ
+def _joining_environment() -> dict[str, str]:
+    """Return what Ray needs to use a token that it would find here: for a given address it looks for none unasked."""
+    file = Path.home() / ".ray" / "auth_token"
+    known = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH") or file.exists()
+    return {"RAY_AUTH_MODE": "token"} if known and "RAY_AUTH_MODE" not in os.environ else {}
 
 
 @contextmanager
@@ -191,9 +193,10 @@ def _outcome(ray: ModuleType, reference: Any, task: Task) -> Outcome:
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:  # no worker could tell: it died too often, or never had the code
-        return Outcome(task, None, f"{type(error).__name__}: {_last_line(error)}", 0.0)
+        return Outcome(task, None, f"{type(error).__name__}: {_reason(error)}", 0.0)
 
 
-def _last_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
+    """Return the first sentence of an error's last line: above it Ray puts tracebacks, behind it whole manuals."""
     lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
+    return lines[-1].strip().partition(". ")[0] if lines else type(error).__name__
