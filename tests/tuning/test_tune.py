@@ -9,9 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-optuna = pytest.importorskip("optuna", reason="the extra 'tune' is not installed")
-
 from optuna.trial import TrialState
 
 from agents.curve import Point
@@ -84,7 +81,7 @@ def test_the_default_search_fits_the_default_recipe():
         ("learning_rate = 0.1", r"search.learning_rate must be \{ low, high \} .*got 0.1"),
         ("learning_rate = {low = 0.1}", r"search.learning_rate must be \{ low, high \}"),
         ("learning_rate = {low = 0.1, high = 0.01}", "search.learning_rate.low must be below high = 0.01, got 0.1"),
-        ("learning_rate = {low = 0, high = 0.01}", "learning_rate must be greater than 0 .*got 0"),
+        ("learning_rate = {low = 0, high = 0.01}", "learning_rate must be greater than 0.0 and at most 1.0, got 0"),
         ("averaging = {low = 0.0, high = 1.0, log = true}", "search.averaging.low must be greater than 0 with log"),
         ("averaging = {low = 0.0, high = 1.0, log = 1.5}", "search.averaging.log must be true or false, got 1.5"),
         ("n_epochs = {low = 1, high = 9, step = 0.5}", "search.n_epochs.step must be a positive integer .*got 0.5"),
@@ -111,6 +108,7 @@ def test_a_market_without_a_known_optimum_is_refused(tiny):
         Plan(recipe=recipe, space=space_of(SEARCH, recipe))
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_with_the_same_plan_alone(plan, url):
     assert plan_of(create_study(url, "s", plan)) == plan
     assert plan_of(create_study(url, "s", plan)) == plan
@@ -210,7 +208,7 @@ def command(runs, *words):
 
 @pytest.fixture
 def words(tiny, tmp_path):
-    (tmp_path / "recipe.toml").write_text(dataclasses.replace(tiny, total_timesteps=40_960).to_toml())
+    (tmp_path / "recipe.toml").write_text(dataclasses.replace(tiny, total_timesteps=4_096).to_toml())
     (tmp_path / "search.toml").write_text("[search]\nlearning_rate = {low = 1e-3, high = 1e-2, log = true}\n")
     return ["--config", str(tmp_path / "recipe.toml"), "--search", str(tmp_path / "search.toml"), "--workers", "2"]
 
@@ -221,7 +219,7 @@ def trials_of(runs):
 
 @pytest.mark.slow
 def test_a_study_that_is_killed_loses_the_trials_in_flight_at_most(tmp_path, words):
-    first = subprocess.Popen(command(tmp_path, *words, "--trials", "8"), stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen(command(tmp_path, *words, "--trials", "6"), stdout=subprocess.PIPE, text=True)
     try:
         for line in first.stdout:
             if line.startswith("trial "):
@@ -231,16 +229,16 @@ def test_a_study_that_is_killed_loses_the_trials_in_flight_at_most(tmp_path, wor
         first.communicate()
     before = {trial.number: trial.value for trial in trials_of(tmp_path) if trial.state.is_finished()}
     assert before
-    done = subprocess.run(command(tmp_path, *words, "--trials", "8"), capture_output=True, text=True, check=False)
+    done = subprocess.run(command(tmp_path, *words, "--trials", "6"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(rf"study s goes on after {len(before)} trials", done.stdout)
     assert "--seeds 1 2 3 4 5" in done.stdout
     after = {trial.number: trial for trial in trials_of(tmp_path)}
     assert {number: after[number].value for number in before} == before
-    assert sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in after.values()) == 8
+    assert sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in after.values()) == 6
     # In flight when it was killed: two workers had one trial each, which may have been run again.
-    assert len(after) <= 8 + 2
-    assert len({trial.params["learning_rate"] for trial in after.values()}) >= 8
-    refused = subprocess.run(command(tmp_path, *words, "--steps", "4096"), capture_output=True, text=True, check=False)
+    assert len(after) <= 6 + 2
+    assert len({trial.params["learning_rate"] for trial in after.values()}) >= 6
+    refused = subprocess.run(command(tmp_path, *words, "--steps", "4097"), capture_output=True, text=True, check=False)
     assert refused.returncode == 1
-    assert "error: study 's' was started with recipe.total_timesteps = 40960" in refused.stderr
+    assert "error: study 's' was started with recipe.total_timesteps = 4096" in refused.stderr
