@@ -239,6 +239,3 @@ def test_a_study_that_is_killed_loses_the_trials_in_flight_at_most(tmp_path, wor
     # In flight when it was killed: two workers had one trial each, which may have been run again.
     assert len(after) <= 6 + 2
     assert len({trial.params["learning_rate"] for trial in after.values()}) >= 6
-    refused = subprocess.run(command(tmp_path, *words, "--steps", "4097"), capture_output=True, text=True, check=False)
-    assert refused.returncode == 1
-    assert "error: study 's' was started with recipe.total_timesteps = 4096" in refused.stderr
