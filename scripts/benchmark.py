@@ -24,6 +24,7 @@ from scripts.benchmarks import (
     parquet,
     replay,
     safety,
+    sweep,
     tape,
     zscore,
 )
@@ -46,6 +47,7 @@ PARTS = {
     "live_feed": live.feed_figures,
     "live_decision": live_decision.decision_figures,
     "dashboard": dashboard.dashboard_figures,
+    "sweep": sweep.sweep_figures,
 }
 
 

@@ -147,7 +147,9 @@ def _as_parquet(outcome: Outcome) -> bytes:
     meta = {"key": task.key, "kind": task.kind, "varied": list(task.values), "rows": _digest(table)}
     buffer = io.BytesIO()
     table = table.replace_schema_metadata({_META: json.dumps(meta)})
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    # A row or a few: whatever else parquet can do costs more than it saves.
+    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pq.write_table(table, buffer, write_page_checksum=True, **plain)
     return buffer.getvalue()
 
 
@@ -157,7 +159,8 @@ def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:
     Raises:
         ValueError, LookupError, TypeError, OSError, pa.ArrowException: It is damaged, or another kind of file.
     """
-    table = pq.read_table(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
+    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), page_checksum_verification=True, pre_buffer=False)
+    table = file.read(use_threads=False)
     meta = json.loads((table.schema.metadata or {}).get(_META, b"null"))
     if not isinstance(meta, dict):
         raise ValueError("not a result of a sweep")

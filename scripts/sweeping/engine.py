@@ -1,6 +1,6 @@
 """What a sweep runs on: something that performs tasks elsewhere, and outlives the death of whatever performs them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -34,11 +34,11 @@ class Outcome(NamedTuple):
 class Engine(Protocol):
     """Performs tasks."""
 
-    def run(self, tasks: Sequence[Task], perform: Perform) -> Iterator[Outcome]:
+    def run(self, tasks: Sequence[Task], perform: Perform) -> Generator[Outcome, None, None]:
         """Yield the outcome of every task exactly once, in the order of completion.
 
         An exception of `perform` is the task's outcome: another attempt would raise it again. A task whose worker or
-        node dies is tried `ATTEMPTS` times. Closing the iterator, or an exception in it, ends all workers.
+        node dies is tried `ATTEMPTS` times. Closing the generator, or an exception in it, ends all workers.
 
         Args:
             tasks: With different keys.

@@ -1,8 +1,8 @@
 """The file that says what a sweep is: read, checked and turned into tasks before anything runs."""
 
 import itertools
+import json
 import math
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from scripts.sweeping.nearest import nearest
 from scripts.sweeping.task import Task
 
 MOST_TASKS = 100_000
-_SERIES = {"from", "count"}
+_SERIES = ("from", "count", "step")
 
 
 class SweepFileError(ValueError):
@@ -55,19 +55,14 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        text = _text_of(path)
         try:
-            text = path.read_text(encoding="utf-8")
             self._found = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"\(at line (\d+), column \d+\)", str(error))
             number = int(line[1]) if line else len(text.splitlines())
-            raise SweepFileError(
-                f"{path}:{number}: {str(error).partition(' (at ')[0]}: {_line(text, number)}"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise SweepFileError(f"{path}: not UTF-8 text, at byte {error.start:,}") from error
-        except OSError as error:
-            raise SweepFileError(f"{path}: {error.strerror or error}") from error
+            reason = str(error).partition(" (at ")[0]
+            raise SweepFileError(f"{path}:{number}: {reason}: {_line(text, number)}") from error
         self._places = places.places(text)
         self._kind = self._kind_of()
         self._options = KINDS[self._kind].options()
@@ -91,7 +86,7 @@ class _Reader:
                 )
                 self._fail(self._line_of(name), name, f"must be {shown}, got {value!r}")
         kind = self._found.get("kind")
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             self._fail(self._line_of("kind"), "kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
         return kind
 
@@ -164,18 +159,30 @@ class _Reader:
         return [self._checked(name, one, line) for one in listed]
 
     def _series(self, told: Mapping[str, Any], line: int) -> Sequence[int]:
-        numbers = [told.get(part) for part in ("from", "count")]
-        if set(told) != _SERIES or not all(type(number) is int and number >= 0 for number in numbers):
-            self._fail(line, "seed", f"must be {{from = 0, count = 5}} with integers from 0, got {told!r}")
-        first, count = told["from"], told["count"]
+        """Return the seeds of {from, count} or {from, count, step}; without a step no two tasks share a draw."""
+        complete = {"step": self._seeds_per_task(), **told}
+        numbers = [complete.get(name) for name in _SERIES]
+        whole = [number for number in numbers if type(number) is int and number >= 0]
+        if set(complete) != set(_SERIES) or len(whole) < len(numbers) or not complete["step"]:
+            shape = "{from = 0, count = 5}, with a step or without, of integers from 0"
+            self._fail(line, "seed", f"must be {shape}, got {told!r}")
+        first, count, step = whole
         if count > MOST_TASKS:
             self._fail(line, "seed", f"count must be at most {MOST_TASKS:,}, got {count:,}")
-        return list(range(first, first + count))
+        return list(range(first, first + count * step, step))
+
+    def _seeds_per_task(self) -> int:
+        """Return how many seeds, one after the other, the largest task of the file takes."""
+        name, default = KINDS[self._kind].seeds
+        parts = [self._found.get("fixed", {}), self._found.get("grid", {}), *self._found.get("list", ())]
+        given = [part[name] for part in parts if isinstance(part, dict) and name in part]
+        flat = [one for value in given for one in (value if isinstance(value, list) else [value])]
+        return max((one for one in flat if type(one) is int and one > 0), default=default)
 
     def _checked(self, name: str, value: Any, line: int) -> _Value:
         """Return a value as its option has it: plain, of the right type."""
         try:
-            converted = msgspec.json.decode(msgspec.json.encode(msgspec.convert(value, self._options[name])))
+            converted = json.loads(json.dumps(msgspec.convert(value, self._options[name])))
         except msgspec.ValidationError as error:
             self._fail(line, name, f"{str(error)[0].lower()}{str(error)[1:]}; got {value!r}")
         if isinstance(converted, float) and not math.isfinite(converted):
@@ -194,7 +201,7 @@ class _Reader:
             task = Task(
                 self._kind,
                 {name: _absolute(value, files) for name, value in plain.items()},
-                {os.path.abspath(name): content(Path(name)) for name in files},
+                {str(Path(name).absolute()): content(Path(name)) for name in files},
             )
             kind.build(task.values)
         except (ValueError, TypeError, OSError) as error:
@@ -207,9 +214,18 @@ class _Reader:
         words = re.findall(r"\w+", message)
         named = {name: words.index(short) for name in values if (short := name.rpartition(".")[2]) in words}
         told = {name: 0 for name, value in values.items() if any(one in message for one in _texts(value.value))}
-        found = named or told
+        found = told or named
         name = min(found, key=found.__getitem__, default=next(iter(values), "kind"))
         return name, values[name].line if name in values else self._line_of("kind")
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SweepFileError(f"{path}: not UTF-8 text, at byte {error.start:,}") from error
+    except OSError as error:
+        raise SweepFileError(f"{path}: {error.strerror or error}") from error
 
 
 def _texts(value: Any) -> list[str]:
@@ -220,7 +236,7 @@ def _absolute(value: Any, files: Sequence[str]) -> Any:
     """Return a value with the paths of files made absolute: workers may run elsewhere."""
     if isinstance(value, list):
         return [_absolute(one, files) for one in value]
-    return os.path.abspath(value) if isinstance(value, str) and value in files else value
+    return str(Path(value).absolute()) if isinstance(value, str) and value in files else value
 
 
 def _line(text: str, number: int) -> str:

@@ -36,6 +36,8 @@ class Kind:
             command refuses.
         perform: From the arguments to rows; the path is a folder for files that are a task's own.
         metric: The column that the summary is about, unless another is asked for.
+        seeds: The option that says how many seeds a task takes, from `seed` on, and its default; no option and 1 where
+            a task takes one.
         defaults: Values of options that are not given, where these are files: their content belongs to the task.
     """
 
@@ -44,6 +46,7 @@ class Kind:
     build: Callable[[Values], Any]
     perform: Callable[[Any, Path], Rows]
     metric: str
+    seeds: tuple[str, int] = ("", 1)
     defaults: Callable[[], Values] = dict
 
 
@@ -162,23 +165,22 @@ def _train_defaults() -> Values:
 
 
 def _train_arguments(values: Values) -> Any:
-    from agents.ppo_config import PPOConfig
+    from agents.ppo import PPOConfig, check_deployable
 
     plain, market = _parted(values)
     recipe = _recipe(plain.pop("config"), plain.pop("market", ""))
     changed = {**recipe, **plain, "params": recipe["params"] | market}
-    return PPOConfig.from_dict({name: value for name, value in changed.items() if value is not None})
+    config = PPOConfig.from_dict({name: value for name, value in changed.items() if value is not None})
+    check_deployable(config.params)
+    return config
 
 
 @cache
 def _recipe(config: str, market: str) -> Mapping[str, Any]:
     """Return a configuration file's values; read once, because thousands of tasks may vary one."""
-    from agents.ppo import check_deployable
     from scripts import train
 
-    found = train.recipe(Path(config), market)
-    check_deployable(found.params)
-    return found.to_dict()
+    return train.recipe(Path(config), market).to_dict()
 
 
 def _train(config: Any, folder: Path) -> Rows:
@@ -221,6 +223,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             build=_evaluate_arguments,
             perform=_evaluate,
             metric="j_mean",
+            seeds=("episodes", evaluate.Arguments().episodes),
         ),
         "backtest": Kind(
             options=_options(backtest.Arguments, "out", "grid"),

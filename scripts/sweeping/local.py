@@ -5,11 +5,11 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from typing import Protocol
 
 from scripts.sweeping.engine import ATTEMPTS, WORKER_ENVIRONMENT, Outcome, Perform, attempt
 from scripts.sweeping.task import Task
@@ -32,7 +32,7 @@ class LocalEngine:
             raise ValueError(f"workers must be at least 1, got {workers}")
         self._workers = workers
 
-    def run(self, tasks: Sequence[Task], perform: Perform) -> Iterator[Outcome]:
+    def run(self, tasks: Sequence[Task], perform: Perform) -> Generator[Outcome, None, None]:
         """Yield the outcome of every task, see `Engine.run`."""
         waiting = deque((task, 1) for task in tasks)
         workers = [_Worker() for _ in range(min(self._workers, len(tasks)))]
@@ -79,7 +79,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
-        self._alive: Connection | None = None
+        self._hang_up: Callable[[], None] = lambda: None
 
     def submit(self, perform: Perform, task: Task) -> Future[Outcome]:
         """Give the worker a task."""
@@ -88,8 +88,9 @@ class _Worker:
                 return self._pool.submit(attempt, perform, task)
             except BrokenProcessPool:
                 self.end()
-        theirs, self._alive = multiprocessing.Pipe(duplex=False)
         spawn = multiprocessing.get_context("spawn")
+        theirs, ours = spawn.Pipe(duplex=False)
+        self._hang_up = ours.close
         self._pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_watch, initargs=(theirs,))
         with _prepared():
             future = self._pool.submit(attempt, perform, task)  # starts the process
@@ -98,10 +99,10 @@ class _Worker:
 
     def end(self) -> None:
         """End the process, whatever it does."""
-        if self._pool is not None and self._alive is not None:
-            self._alive.close()
+        self._hang_up()
+        if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-            self._pool = self._alive = None
+            self._pool = None
 
 
 @contextmanager
@@ -118,7 +119,13 @@ def _prepared() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _watch(sweep: Connection) -> None:
+class _Line(Protocol):
+    """The worker's end of a pipe from the sweep."""
+
+    def poll(self, timeout: float | None, /) -> bool: ...
+
+
+def _watch(sweep: _Line) -> None:
     """End this process when the other end of a pipe is closed: by the sweep, or by its death."""
 
     def wait_for_the_end() -> None:
