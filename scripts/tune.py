@@ -1,6 +1,6 @@
 """Search for a better training recipe with Optuna, into runs/<name>.
 
-python scripts/tune.py --name first --trials 50 --workers 2
+python scripts/tune.py --name first --trials 50
 
 python scripts/tune.py --name cj --config agents/configs/cj_fast.toml --trials 100   (another task)
 
@@ -17,8 +17,10 @@ scripts/train.py --config.
 
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -29,7 +31,7 @@ from rich.console import Console
 from agents.ppo import DEFAULT_CONFIG, PPOConfig, RunError
 from hftgym.presets import named_market
 from scripts.sweeping.engine import Engine, Outcome
-from scripts.sweeping.local import LocalEngine
+from scripts.sweeping.engines import engine_for
 from scripts.sweeping.task import Task
 from scripts.tuning.picture import draw
 from scripts.tuning.result import best_of, print_best, write_best
@@ -49,15 +51,15 @@ class Tune:
         market: A market in place of the recipe's: a preset, or a .json or .toml file of EnvParams.
         search: TOML file of what is searched.
         trials: How many there are to be in the end, those of before included; the pruned count.
-        workers: Processes of --engine local.
+        workers: Processes of --engine local; 0 for one per core.
         steps: Environment steps of one training in place of the recipe's.
         cpu_seconds: CPU seconds of one training in place of steps: fair to recipes of different speed, and not
             repeatable.
         seeds: Training seeds of every trial, one after the other; the mean counts. More are dearer and less lucky.
         sampler_seed: Of what is tried. With steps and one worker, a study is repeatable.
         storage: SQLAlchemy URL of the study's database; by default <runs>/<name>/study.db, for one machine.
-        engine: Where trials run: processes here, or Ray.
-        address: Of a Ray cluster (host:port); without, one is started here.
+        engine: "local" for processes on this machine, "ray" for a cluster.
+        address: Of the Ray cluster, host:port; a new one on this machine if none is given.
     """
 
     name: str = "tune"
@@ -66,21 +68,22 @@ class Tune:
     market: str = ""
     search: Path = DEFAULT_SEARCH
     trials: int = 50
-    workers: int = 1
+    workers: int = 0
     steps: int = 0
     cpu_seconds: float = 0.0
     seeds: tuple[int, ...] = (0,)
     sampler_seed: int = 0
     storage: str = ""
-    engine: str = "local"
-    address: str = ""
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
 
 
 def main() -> int:
     given = tyro.cli(Tune, description=__doc__)
     try:
+        engine = _engine(given)
         study, plan = _opened(given)
-        _search(study, given)
+        _search(study, engine, given)
         _conclude(study, plan, given.runs / given.name)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
@@ -113,30 +116,25 @@ def _opened(given: Tune) -> tuple[optuna.Study, Plan]:
 
 def _engine(given: Tune) -> Engine:
     """Return what the trials run on."""
-    if given.engine == "local":
-        return LocalEngine(given.workers)
-    if given.engine != "ray":
-        raise ValueError(f"--engine must be local or ray, got {given.engine!r}")
-    from scripts.sweeping.on_ray import RayEngine
-
     if given.address and (not given.storage or given.storage.startswith("sqlite")):
         raise ValueError(
             "--address needs a --storage that every machine of the cluster can reach (postgresql://..., mysql://...): "
             "an SQLite file is for one machine"
         )
-    return RayEngine(given.address or None)
+    return engine_for(given.engine, workers=given.workers, address=given.address)
 
 
-def _search(study: optuna.Study, given: Tune) -> None:
+def _search(study: optuna.Study, engine: Engine, given: Tune) -> None:
     """Run trials until there are as many as wanted."""
-    engine, began, before = _engine(given), time.monotonic(), len(finished(study))
+    began, before = time.monotonic(), len(finished(study))
     if before:
         print(f"study {given.name} goes on after {before} trials")
     while (left := given.trials - len(finished(study))) > 0:
         slot = len(study.get_trials(deepcopy=False))
         tasks = [_task(given, slot + place) for place in range(left)]
-        for outcome in engine.run(tasks, perform_trial):
-            _tell(outcome, study, given.trials, began, before)
+        with closing(engine.run(tasks, perform_trial)) as outcomes:
+            for outcome in outcomes:
+                _tell(outcome, study, given.trials, began, before)
 
 
 def _task(given: Tune, slot: int) -> Task:

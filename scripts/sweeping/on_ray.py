@@ -5,7 +5,7 @@ import secrets
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -46,7 +46,7 @@ class RayEngine:
         with _environment(self._environment):
             self._ray = _import_ray()
 
-    def run(self, tasks: Sequence[Task], perform: Perform) -> Iterator[Outcome]:
+    def run(self, tasks: Sequence[Task], perform: Perform) -> Generator[Outcome, None, None]:
         """Yield the outcome of every task, see `Engine.run`.
 
         Raises:

@@ -18,6 +18,7 @@ import pytest
 
 from scripts.sweeping import on_ray
 from scripts.sweeping.dataset import Dataset
+from scripts.sweeping.engine import ATTEMPTS
 from scripts.sweeping.on_ray import RayEngine
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
@@ -48,8 +49,8 @@ def driver(tmp_path, marks, environment):
     """Start drivers on one dataset, each in a session of its own; whatever is left of them is killed."""
     started = []
 
-    def start(address="", **more):
-        command = [sys.executable, str(HERE / "driver.py"), str(tmp_path / "data"), str(marks), address]
+    def start(address="", *words, **more):
+        command = [sys.executable, str(HERE / "driver.py"), str(tmp_path / "data"), str(marks), address, *words]
         variables = {**os.environ, **environment, **more}
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables, **OWN_SESSION))
         return started[-1]
@@ -123,20 +124,26 @@ def check_complete(tmp_path, process):
     results = Dataset(tmp_path / "data").read()
     assert len(results.files) == 200
     assert not results.unreadable
-    assert not results.failures
     assert sorted(results.table.select("number", "square").rows()) == [(n, n * n) for n in range(200)]
+    return results.failures
 
 
-def test_a_worker_is_killed(driver, tmp_path, marks):
-    process = driver()
+def test_a_worker_is_killed_and_a_task_that_fails_fails_alone(driver, tmp_path, marks):
+    process = driver("", "with odd ones")
     wait_for(lambda: len(attempts(marks)) > 20, process)
     addresses = listening(session(process))
     assert len(addresses) > 4
     assert set(addresses) <= {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1
     workers = {pid for _, pid, _ in attempts(marks)}
     os.kill(int(max(workers)), signal.SIGKILL)
-    check_complete(tmp_path, process)
+    failures = sorted(check_complete(tmp_path, process).values())
+    assert len(failures) == 3
+    for failure, message in zip(
+        failures, ("RayTaskError.*lock", "ValueError: so it is", "WorkerCrashedError"), strict=True
+    ):
+        assert re.match(message, failure)
     assert {pid for _, pid, _ in attempts(marks)} > workers
+    assert Counter(task for task, _, _ in attempts(marks))["901"] == ATTEMPTS
     wait_for(lambda: not session(process))
 
 
@@ -148,7 +155,7 @@ def test_a_node_is_removed(driver, cluster, tmp_path, marks):
     control.stdin.flush()
     assert control.stdout.readline() == "removed\n"
     before = Counter(node for _, _, node in attempts(marks))
-    check_complete(tmp_path, process)
+    assert not check_complete(tmp_path, process)
     after = Counter(node for _, _, node in attempts(marks))
     assert sum(after[node] > before[node] for node in after) == 1
 
@@ -167,7 +174,7 @@ def test_the_driver_is_stopped_and_killed(driver, tmp_path, marks):
         assert done() < 200
         # Ray ends with its driver, without anybody's help.
         wait_for(lambda process=process: not session(process))
-    check_complete(tmp_path, driver())
+    assert not check_complete(tmp_path, driver())
     # What was in flight is done once more, and nothing else.
     assert len(attempts(marks)) <= 200 + 2 * 2 * os.cpu_count()
 
@@ -188,3 +195,11 @@ def test_a_cluster_that_is_none_is_said_to_be(driver, kind):
 def test_an_address_is_a_host_and_a_port(address):
     with pytest.raises(ValueError, match=f"--address must be host:port of a Ray cluster's head, got '{address}'"):
         RayEngine(address)
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(
+        ImportError, match=r"--engine ray needs Ray: pip install 'hftgym\[ray\]', or use --engine local"
+    ):
+        RayEngine()
