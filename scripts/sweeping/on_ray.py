@@ -16,7 +16,7 @@ from scripts.sweeping.engine import ATTEMPTS, WORKER_ENVIRONMENT, Outcome, Perfo
 from scripts.sweeping.task import Task
 
 _AHEAD = 2  # tasks in flight per core: one runs, and the next is there when it ends
-_SOCKET_S, _ANSWER_S = 2.0, 6.0  # how long a cluster may take to accept a connection, and to answer
+_SOCKET_S, _ANSWER_S = 2.0, 4.0  # how long a cluster may take to accept a connection, and to answer
 _ROOT = Path(__file__).parents[2]
 # What of the repository is not code, or is another machine's: compiled kernels fit one processor.
 _LEFT_BEHIND = [".git", ".venv", "runs", "docs", "tests", "dist", "**/__pycache__"]
