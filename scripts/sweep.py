@@ -14,6 +14,7 @@ The file says what is run (evaluate, backtest, calibrate or train) and what over
 stopped or killed at any moment; the same command goes on. Two of them may write to one dataset.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -66,6 +67,8 @@ class Arguments:
 
 
 def main() -> int:
+    # What ends jobs on clusters is as good as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run(tyro.cli(Arguments, description=__doc__))
     except KeyboardInterrupt as stop:

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tape(tmp_path_factory):
-    market = replace(MARKETS["default"], tick_s=0.1, horizon=3_000)
+    market = replace(MARKETS["default"], tick_s=0.1, horizon=1_000)
     path = tmp_path_factory.mktemp("tapes") / "made.parquet"
-    write_tape(simulate_tape(market, ticks=3_000, seed=0), path)
+    write_tape(simulate_tape(market, ticks=1_000, seed=0), path)
     return path
 
 
@@ -81,7 +81,7 @@ def test_calibrate(tmp_path, tape, monkeypatch):
 def test_train_once_however_often_it_is_asked_for(tmp_path):
     task = task_of(
         tmp_path,
-        'kind = "train"\n[fixed]\nconfig = "agents/configs/cj.toml"\nseed = 3\ntotal_timesteps = 20_000\nnum_envs = 16\n',
+        'kind = "train"\n[fixed]\nconfig = "agents/configs/cj.toml"\nseed = 3\ntotal_timesteps = 20_000\n',
     )
     (row,) = perform(task, runs=tmp_path)
     (last,) = read_curve(tmp_path / task.key / "curve.csv")[-1:]
