@@ -15,6 +15,7 @@ to the exact optimum, and is stopped where half of the others had come further. 
 scripts/train.py --config.
 """
 
+import signal
 import sys
 import time
 from contextlib import closing
@@ -79,6 +80,8 @@ class Tune:
 
 
 def main() -> int:
+    # What ends jobs on clusters is as good as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = tyro.cli(Tune, description=__doc__)
     try:
         engine = _engine(given)
