@@ -167,7 +167,7 @@ from scripts.sweeping.task import Task
 from scripts.tuning import study, trial
 study.HEARTBEAT_S = study.GRACE_S = 1
 trial.train = lambda *_, **__: os.kill(os.getpid(), 9)
-trial.perform_trial(Task("trial", {dict(task(url, 0).values)!r}))
+trial.perform_trial(Task("trial", {dict(task(url, 0, tmp_path).values)!r}))
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     study = studies.open_study(url, "s")
@@ -175,7 +175,7 @@ trial.perform_trial(Task("trial", {dict(task(url, 0).values)!r}))
     deadline = time.monotonic() + 60
     while not any(trial.params == study.trials[0].params for trial in finished(study)):
         assert time.monotonic() < deadline
-        perform_trial(task(url, len(study.trials)))
+        perform_trial(task(url, len(study.trials), tmp_path))
     assert study.trials[0].state == TrialState.FAIL
 
 
