@@ -83,8 +83,8 @@ def run(arguments: Arguments) -> int:
     """Run what is missing and summarise; return the exit status: 1 if a task has failed."""
     dataset = Dataset(arguments.out or Path("runs/sweeps") / arguments.file.stem)
     console = Console(stderr=True, highlight=False)
-    if not arguments.summary:
-        tasks = load(arguments.file)
+    tasks = [] if arguments.summary else load(arguments.file)
+    if tasks:
         engine = engine_for(arguments.engine, workers=arguments.workers, address=arguments.address)
         with dataset.writing():
             complete(tasks, engine, dataset, console)
@@ -92,20 +92,24 @@ def run(arguments: Arguments) -> int:
     for path, reason in results.unreadable.items():
         console.print(f"left out: {path}: {reason}", style="yellow", markup=False, soft_wrap=True)
     summarise(results, dataset, arguments.metric)
-    return 1 if results.failures else 0
+    # What failed in a sweep that the file does not describe any more is told, but no failure of this one.
+    mine = results.failures.keys() & {task.key for task in tasks} if tasks else results.failures
+    return 1 if mine else 0
 
 
 def complete(tasks: Sequence[Task], engine: Engine, dataset: Dataset, console: Console) -> None:
     """Run the tasks that a dataset does not have."""
     before = dataset.read()
     for path, reason in before.unreadable.items():
-        console.print(f"not a result, its task is run again: {path}: {reason}", markup=False, soft_wrap=True)
+        console.print(f"no result, its task is to be run again: {path}: {reason}", markup=False, soft_wrap=True)
     missing = [task for task in tasks if task.key not in before.files]
     again = sum(task.key in before.failures for task in missing)
     retried = f", {again:,} of them failed before" if again else ""
     console.print(
         f"{len(tasks):,} tasks, {len(missing):,} to run{retried}: {dataset.folder}", markup=False, soft_wrap=True
     )
+    if not missing:
+        return
     done = failed = 0
     try:
         with (

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 import hftgym
 from hftgym import panels, plots
@@ -15,6 +16,7 @@ from scripts.sweeping.summary import Summary, told
 
 _MOST_PANES, _COLUMNS = 6, 3
 _LEFT, _RIGHT, _TOP, _BOTTOM, _ACROSS, _UP = 0.9, 0.3, 1.35, 1.05, 0.75, 0.95  # inches
+_ASIDE = 3.0  # points from one line to the next
 _WIDE = 30.0  # from the smallest to the largest value: from here on the axis is logarithmic
 
 
@@ -83,13 +85,18 @@ def _panes(count: int, theme: Theme) -> tuple[Figure, Sequence[Axes]]:
 
 def _draw(axes: Axes, table: pl.DataFrame, chosen: _Roles, colors: Mapping[Any, str]) -> None:
     places = {value: i for i, value in enumerate(_values(table, chosen.x))}
-    for value, color in colors.items():
+    for i, (value, color) in enumerate(colors.items()):
         part = table.filter(pl.col(chosen.line).eq_missing(pl.lit(value))) if chosen.line else table
         numeric = part[chosen.x].dtype.is_numeric()
         x = part[chosen.x].to_list() if numeric else [places[one] for one in part[chosen.x].to_list()]
-        axes.plot(x, part["mean"].to_list(), color=color, marker="o", markersize=4, linewidth=1.6 if numeric else 0)
+        width = 1.6 if numeric else 0
+        (line,) = axes.plot(x, part["mean"].to_list(), color=color, marker="o", markersize=4, linewidth=width)
         known = part.with_columns(pl.Series("x", x)).filter(pl.col("low").is_not_null())
-        axes.vlines(known["x"].to_list(), known["low"].to_list(), known["high"].to_list(), color=color, linewidth=1.2)
+        bars = axes.vlines(known["x"].to_list(), known["low"].to_list(), known["high"].to_list(), color, linewidth=1.2)
+        # Side by side by a few points, so that no interval hides another one; drawn first, so that the axes know them.
+        aside = ScaledTranslation((i - (len(colors) - 1) / 2) * _ASIDE / 72, 0, axes.figure.dpi_scale_trans)
+        for one in (line, bars):
+            one.set_transform(axes.transData + aside)
     if not table[chosen.x].dtype.is_numeric():
         axes.set_xticks(list(places.values()), [shortened(told(one)) for one in places])
 
@@ -131,9 +138,17 @@ def _words(figure: Figure, summary: Summary, chosen: _Roles, colors: Mapping[Any
         tasks,
         "mean" if summary.overlapping else "mean and 95 % interval",
         *([f"pooled: {', '.join(pooled)}"] if pooled else []),
+        *_left_out(summary, chosen),
     ]
     text = "   ·   ".join([*parts, f"hftgym {hftgym.__version__}"])
     figure.text(edge, 0.2 / height, text, color=theme.muted, va="center", **font(8.5))
+
+
+def _left_out(summary: Summary, chosen: _Roles) -> list[str]:
+    """Return what is said of values that have no line or no pane."""
+    shown = {chosen.line: MAX_POLICIES, chosen.pane: _MOST_PANES}
+    counts = {name: summary.rows[name].n_unique() for name in shown if name}
+    return [f"{shown[name]} of {count} values of {name}" for name, count in counts.items() if count > shown[name]]
 
 
 def _values(table: pl.DataFrame, name: str) -> list[Any]:

@@ -15,6 +15,7 @@ from scripts.sweeping.kinds import KINDS
 
 _MOST_ROWS = 40
 _SEED = "seed"
+_TWO_SIDED_95 = 1.96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,8 @@ class Summary:
     def grouped(self, by: Sequence[str]) -> pl.DataFrame:
         """Return the table by some of `by` alone.
 
-        Where a group has one value, the interval is the task's own, if it has one: `_low` and `_high` of the metric.
+        Where a group has one value, the interval is the task's own, if it has one: from `_low` and `_high` of the
+        metric, or from its `_se`.
         """
         value = pl.col(self.metric).cast(pl.Float64).fill_nan(None)
         own = [self._own(end) for end in ("low", "high")]
@@ -72,8 +74,13 @@ class Summary:
         return any(after - before < max(self.rows[name]) for before, after in pairwise(seeds))
 
     def _own(self, end: str) -> pl.Expr:
-        name = f"{self.metric.removesuffix('_mean')}_{end}"
-        return pl.col(name).cast(pl.Float64) if name in self.rows.columns else pl.lit(None, dtype=pl.Float64)
+        """Return a task's own end of the interval: as it tells it, or from its standard error."""
+        told, error = f"{self.metric.removesuffix('_mean')}_{end}", f"{self.metric}_se"
+        if told in self.rows.columns:
+            return pl.col(told).cast(pl.Float64)
+        if error in self.rows.columns:
+            return pl.col(self.metric) + (_TWO_SIDED_95 if end == "high" else -_TWO_SIDED_95) * pl.col(error)
+        return pl.lit(None, dtype=pl.Float64)
 
 
 def summaries(results: Results, metric: str | None = None) -> Iterator[Summary]:

@@ -104,8 +104,24 @@ def test_whatever_varies_can_be_drawn_and_printed(options):
     assert figure is not None
     axes = figure.axes
     assert 1 <= len(axes) <= 6
-    assert all(line.get_xdata().size for one in axes for line in one.get_lines())
+    for one in axes:
+        (left, right), (bottom, top) = one.get_xlim(), one.get_ylim()
+        assert one.get_lines()
+        for line in one.get_lines():
+            x, y = line.get_xdata(), line.get_ydata()
+            assert left < min(x) <= max(x) < right
+            assert bottom < min(y) <= max(y) < top
+        for segment in one.collections[0].get_segments():
+            assert bottom < segment[:, 1].min() <= segment[:, 1].max() < top
     assert printed(summary).row_count <= 41
+
+
+def test_a_picture_says_what_it_does_not_show():
+    options = {"a": [1, 2], "b": [1, 2, 3, 4, 5, 6, 7], "c": ["x", "y"]}
+    figure = picture(summary_of(grid(**options), "seed", *options))
+    caption = figure.texts[-1].get_text()
+    assert "6 of 7 values of b" in caption
+    assert "pooled: c" in caption
 
 
 def test_where_nothing_varies_there_is_no_picture():
