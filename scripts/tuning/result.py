@@ -1,5 +1,6 @@
 """What a study came to: the best recipe as a file for scripts/train.py, and a table of the best trials."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def write_best(path: Path, study: optuna.Study, plan: Plan) -> str:
     best = best_of(study)
     first = max(plan.seeds) + 1
     seeds = " ".join(str(seed) for seed in range(first, first + _CONFIRMED_BY))
-    command = f"python scripts/train.py --config {path} --name {path.parent.name}_confirmed --seeds {seeds}"
+    command = f"python scripts/train.py --config {shlex.quote(str(path))} --name {path.parent.name}_confirmed --seeds {seeds}"
     seen = f"mean over seeds {', '.join(map(str, plan.seeds))}; the best of {len(finished(study))} trials"
     said = (
         f"# Trial {best.number} of study {study.study_name}: {best.value:.4f} of the way from the best constant quote\n"
