@@ -37,7 +37,8 @@ def write_best(path: Path, study: optuna.Study, plan: Plan) -> str:
     best = best_of(study)
     first = max(plan.seeds) + 1
     seeds = " ".join(str(seed) for seed in range(first, first + _CONFIRMED_BY))
-    command = f"python scripts/train.py --config {shlex.quote(str(path))} --name {path.parent.name}_confirmed --seeds {seeds}"
+    config, name = shlex.quote(str(path)), shlex.quote(f"{path.parent.name}_confirmed")
+    command = f"python scripts/train.py --config {config} --name {name} --seeds {seeds}"
     seen = f"mean over seeds {', '.join(map(str, plan.seeds))}; the best of {len(finished(study))} trials"
     said = (
         f"# Trial {best.number} of study {study.study_name}: {best.value:.4f} of the way from the best constant quote\n"
