@@ -22,6 +22,7 @@ from scripts.benchmarks import (
     live,
     live_decision,
     parquet,
+    ray_sweep,
     replay,
     safety,
     sweep,
@@ -47,6 +48,7 @@ PARTS = {
     "live_feed": live.feed_figures,
     "live_decision": live_decision.decision_figures,
     "dashboard": dashboard.dashboard_figures,
+    "ray_sweep": ray_sweep.ray_figures,
     "sweep": sweep.sweep_figures,
 }
 
