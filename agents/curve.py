@@ -76,14 +76,22 @@ class Curve:
         config: The run's.
         path: Of curve.csv; a resumed run goes on with what it holds up to where the run is.
         clock: Returns the CPU seconds of everything that trains.
+        on_point: Told every point of the curve, those of before a resume once more; an exception ends the training.
 
     Attributes:
         truth: What is known of the market; None where the optimum is not known, and nothing is evaluated then.
         points: The curve so far.
     """
 
-    def __init__(self, config: PPOConfig, path: Path, *, clock: Callable[[], float] = time.process_time) -> None:
-        self._config, self._path, self._clock = config, path, clock
+    def __init__(
+        self,
+        config: PPOConfig,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.process_time,
+        on_point: Callable[[Point], None] | None = None,
+    ) -> None:
+        self._config, self._path, self._clock, self._on_point = config, path, clock, on_point
         self.truth = truth_of(config)
         self.points: list[Point] = []
         self._paths: PricePaths | None = None
@@ -102,6 +110,7 @@ class Curve:
         self._next = (self.points[-1].timesteps if self.points else 0) + self._config.evaluate_every
         self._paths = self._drawn(_TICKS_DURING) if self.truth else None
         self._began_s = self._clock()
+        self._tell(self.points)
 
     def due(self, timesteps: int) -> bool:
         """Return whether it is time for the next point, and not yet for the last one."""
@@ -127,7 +136,13 @@ class Curve:
         self.points.append(Point(timesteps, seconds, j, error, j / optimum, fraction))
         write_curve(self._path, self.points)
         self._away_s += self._clock() - began
+        self._tell(self.points[-1:])
         return self.points[-1]
+
+    def _tell(self, points: list[Point]) -> None:
+        if self._on_point is not None:
+            for point in points:
+                self._on_point(point)
 
     def _drawn(self, ticks: int) -> PricePaths | None:
         return paths_for(self._config.params, ticks=ticks, env_id=self._config.env_id, seed=_FIRST_SEED)

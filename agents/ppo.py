@@ -18,10 +18,10 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from agents.callbacks import CheckpointCallback, MarketCallback, ProgressCallback, StopRequest
 from agents.checkpoint import Model, load_newest, model_bytes, save_checkpoint
-from agents.curve import Curve, CurveCallback
+from agents.curve import Curve, CurveCallback, Point
 from agents.ppo_config import DEFAULT_CONFIG, PPOConfig, RecurrentConfig
 from agents.recurrent import LstmPolicy, lstm_arguments
-from agents.run_folder import RunError, RunFolder, write_atomic
+from agents.run_folder import DivergedError, RunError, RunFolder, write_atomic
 from agents.schedules import averaged, schedules
 from agents.vec_env import NativeVecEnv
 from hftgym import EnvParams
@@ -69,6 +69,7 @@ def train(
     overwrite: bool = False,
     progress: bool = True,
     console: Console | None = None,
+    on_point: Callable[[Point], None] | None = None,
 ) -> Path:
     """Train an agent and return the path of its `model.zip`.
 
@@ -82,11 +83,14 @@ def train(
         overwrite: Replace the run in the folder.
         progress: Show a progress bar, or lines where the console is not a terminal.
         console: Where progress is shown; None is standard error.
+        on_point: Told every point of the learning curve, those of before a resume once more; what it raises ends the
+            training and comes out of here.
 
     Raises:
         TrainingInterrupted: Ctrl-C; a checkpoint and model.zip have been written.
         ValueError: The agent could not be exported.
-        RunError: The folder holds another run, files cannot be written or read, or the weights became infinite.
+        RunError: The folder holds another run, files cannot be written or read, or the weights became infinite
+            (DivergedError).
     """
     check_deployable(config.params)
     folder = RunFolder(Path(run_dir))
@@ -103,7 +107,7 @@ def train(
         if model.num_timesteps < config.total_timesteps:
             shown = ProgressCallback(config.total_timesteps, console=console) if progress else None
             try:
-                _learn(model, config, folder, shown)
+                _learn(model, config, folder, shown, on_point)
             except OSError as error:  # TensorBoard's writer, for one
                 raise RunError(f"cannot write into {folder.path}: {error.strerror or error}") from error
         _write_model(model, folder)
@@ -193,7 +197,13 @@ def _algorithm(config: PPOConfig) -> tuple[type[Any], Any, dict[str, Any]]:
     return PPO, "MlpPolicy", {}
 
 
-def _learn(model: Model, config: PPOConfig, folder: RunFolder, progress: ProgressCallback | None) -> None:
+def _learn(
+    model: Model,
+    config: PPOConfig,
+    folder: RunFolder,
+    progress: ProgressCallback | None,
+    on_point: Callable[[Point], None] | None,
+) -> None:
     """Train to the end of the budget, or until Ctrl-C."""
     env = model.get_env()
     assert isinstance(env, NativeVecEnv)
@@ -205,7 +215,7 @@ def _learn(model: Model, config: PPOConfig, folder: RunFolder, progress: Progres
             _write_model(model, folder)
 
     checkpoints = CheckpointCallback(save, every=config.checkpoint_every, stop=stop)
-    curve = Curve(config, folder.curve)
+    curve = Curve(config, folder.curve, on_point=on_point)
     shown = CurveCallback(curve)
     if progress is not None:
         progress.curve = curve
@@ -273,7 +283,7 @@ def _explained(error: ValueError, model: Model) -> Exception:
     """Return an error that says what happened if the weights are not finite any more, and `error` otherwise."""
     if all(bool(torch.isfinite(weights).all()) for weights in model.policy.parameters()):
         return error
-    return RunError(
+    return DivergedError(
         f"training diverged before step {model.num_timesteps:,}: a weight is not finite; "
         "lower learning_rate or max_grad_norm"
     )

@@ -133,7 +133,7 @@ class PPOConfig:
         for field in dataclasses.fields(self):
             optional = field.default is None and getattr(self, field.name) is None
             if field.name in _BOUNDS and not optional:
-                _check_number(field.name, getattr(self, field.name), integer=field.type is int)
+                check_number(field.name, getattr(self, field.name), integer=field.type is int)
         if not isinstance(self.env_id, str) or not self.env_id:
             raise TypeError(f"env_id must be a Gymnasium id, got {self.env_id!r}")
         for name in ("stagger", "normalize_reward", "may_cross"):
@@ -254,8 +254,18 @@ class RLlibConfig(PPOConfig):
             raise ValueError(f'training_reward must be "martingale_free" or "raw" for {self.algo}')
 
 
-def _check_number(name: str, value: Any, *, integer: bool) -> None:
-    """Raise unless `value` is a number of the field's type within its bounds."""
+def check_number(name: str, value: Any, *, integer: bool) -> None:
+    """Raise unless `value` is a number of the field's type within its bounds.
+
+    Args:
+        name: A field of a configuration that is a number.
+        value: What it is to be.
+        integer: The field is an integer.
+
+    Raises:
+        ValueError: It is outside the field's bounds.
+        TypeError: It is of another type.
+    """
     low, low_allowed, high = _BOUNDS[name]
     if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):
         raise TypeError(f"{name} must be {'an integer' if integer else 'a number'}, got {value!r}")

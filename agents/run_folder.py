@@ -14,6 +14,10 @@ class RunError(RuntimeError):
     """A run cannot start, go on or be written; the message says what to do."""
 
 
+class DivergedError(RunError):
+    """The weights of a run became infinite: its recipe does not learn here."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where the files of one run lie.

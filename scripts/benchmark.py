@@ -36,6 +36,7 @@ from scripts.benchmarks import (
     live_decision,
     parquet,
     peers,
+    ray_sweep,
     replay,
     safety,
     sweep,
@@ -64,6 +65,7 @@ PARTS = {
     "live_feed": live.feed_figures,
     "live_decision": live_decision.decision_figures,
     "dashboard": dashboard.dashboard_figures,
+    "ray_sweep": ray_sweep.ray_figures,
     "sweep": sweep.sweep_figures,
 }
 

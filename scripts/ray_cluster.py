@@ -16,7 +16,7 @@ from types import ModuleType
 
 _ROOT = Path(__file__).parents[1]
 _LOOPBACK = "127.0.0.1"
-_SOCKET_S, _ANSWER_S = 2.0, 6.0  # how long a cluster may take to accept a connection, and to answer
+_SOCKET_S, _ANSWER_S = 2.0, 4.0  # how long a cluster may take to accept a connection, and to answer
 # Nets and batches of this size only wait for further threads.
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # What of the repository is not code, or is another machine's: compiled kernels fit one processor.
@@ -24,7 +24,9 @@ _NOT_SENT = [".git", ".venv*", "runs", "docs", "tests", "dist", "**/__pycache__"
 
 
 @contextmanager
-def connected(address: str | None, *, cpus: int | None = None) -> Iterator[ModuleType]:
+def connected(
+    address: str | None, *, cpus: int | None = None, workers: Mapping[str, str] = _THREADS
+) -> Iterator[ModuleType]:
     """Be the driver of a Ray cluster while the block runs, and return the module `ray`.
 
     Without an address the cluster is this machine's, under a token of its own, and on the loopback interface alone
@@ -35,6 +37,7 @@ def connected(address: str | None, *, cpus: int | None = None) -> Iterator[Modul
         address: host:port of the head of a cluster that this machine is a node of. Its nodes need the same Python
             packages; the code of this repository is sent to them.
         cpus: CPUs that a cluster of this machine's own has to give away; None is all of them.
+        workers: Environment of the workers.
 
     Raises:
         ImportError: Ray is not installed.
@@ -43,20 +46,20 @@ def connected(address: str | None, *, cpus: int | None = None) -> Iterator[Modul
         RuntimeError: Ray was imported before, and would listen to other machines.
     """
     with ExitStack() as stack:
-        stack.enter_context(_environment(_token_mode() if address else own_environment()))
+        stack.enter_context(_environment(_token_mode() if address else own_environment(workers)))
         ray = _import_ray()
         if address:
             stack.callback(ray.shutdown)
-            _join(ray, address)
+            _join(ray, address, workers)
         else:
-            folder = TemporaryDirectory(prefix="ray-", dir=_short(), ignore_cleanup_errors=True)
+            folder = TemporaryDirectory(prefix="hftgym-ray-", dir=_short(), ignore_cleanup_errors=True)
             stack.enter_context(folder)
             stack.callback(ray.shutdown)
             _start(ray, folder.name, cpus)
         yield ray
 
 
-def own_environment() -> dict[str, str]:
+def own_environment(workers: Mapping[str, str] = _THREADS) -> dict[str, str]:
     """Return the environment of a cluster of this machine's own, which its processes inherit."""
     path = filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])
     return {
@@ -69,8 +72,26 @@ def own_environment() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
         "PYTHONPATH": os.pathsep.join(path),
-        **_THREADS,
+        **workers,
     }
+
+
+def place_of(address: str) -> tuple[str, int]:
+    """Return host and port of a cluster's head.
+
+    Raises:
+        ValueError: It is not host:port.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise ValueError(f"address must be host:port of a Ray cluster's head, got {address!r}")
+    return host, int(port)
+
+
+def reason(error: BaseException) -> str:
+    """Return the first sentence of an error's last line: above it Ray puts tracebacks, behind it whole manuals."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip().partition(". ")[0] if lines else type(error).__name__
 
 
 def _start(ray: ModuleType, folder: str, cpus: int | None) -> None:
@@ -86,22 +107,19 @@ def _start(ray: ModuleType, folder: str, cpus: int | None) -> None:
         raise RuntimeError("ray was imported before the cluster was asked for: it would listen to other machines")
 
 
-def _join(ray: ModuleType, address: str) -> None:
+def _join(ray: ModuleType, address: str, workers: Mapping[str, str]) -> None:
     _check_answers(address)
-    sent = {"working_dir": str(_ROOT), "excludes": _NOT_SENT, "env_vars": _THREADS}
+    sent = {"working_dir": str(_ROOT), "excludes": _NOT_SENT, "env_vars": dict(workers)}
     try:
         ray.init(address=address, runtime_env=sent, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # Ray's own classes, OSError, RuntimeError, and gRPC's
-        raise _unusable(address, f"{_last_line(error)}; this machine must be a node of it") from error
+        raise _unusable(address, f"{reason(error)}; this machine must be a node of it") from error
 
 
 def _check_answers(address: str) -> None:
     """Raise a ConnectionError unless a cluster's head answers at an address: `ray.init` would wait for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal():
-        raise ValueError(f"address must be host:port of a Ray cluster's head, got {address!r}")
     try:
-        socket.create_connection((host, int(port)), timeout=_SOCKET_S).close()
+        socket.create_connection(place_of(address), timeout=_SOCKET_S).close()
     except OSError as error:
         raise _unusable(address, error.strerror or str(error)) from error
     # What `ray.init` begins with; there is no public way to ask.
@@ -123,11 +141,11 @@ def _check_answers(address: str) -> None:
     if not found:
         raise _unusable(address, f"something listens there, but gave no answer in {_ANSWER_S:g} s")
     if found[0] is not None:
-        raise _unusable(address, _last_line(found[0])) from found[0]
+        raise _unusable(address, reason(found[0])) from found[0]
 
 
 def _unusable(address: str, why: str) -> ConnectionError:
-    return ConnectionError(f"no Ray cluster can be used at {address}: {why}. Without an address none is needed")
+    return ConnectionError(f"no Ray cluster can be used at {address}: {why}")
 
 
 def _token_mode() -> dict[str, str]:
@@ -141,13 +159,13 @@ def _import_ray() -> ModuleType:
     try:
         import ray
     except ImportError as error:
-        raise ImportError(f"this needs Ray ({error}): pip install 'hftgym[rllib]'") from error
+        raise ImportError(f"this needs Ray ({error}): pip install 'hftgym[ray]'") from error
     return ray
 
 
-def _short() -> str | None:
+def _short() -> str:
     """Return a folder with a short name: sockets lie below it, whose paths have about 100 characters at most."""
-    return "/tmp" if Path("/tmp").is_dir() else None
+    return os.environ.get("RAY_TMPDIR", "/tmp")
 
 
 @contextmanager
@@ -163,8 +181,3 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__

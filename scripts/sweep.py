@@ -14,8 +14,6 @@ The file says what is run (evaluate, backtest, calibrate or train) and what over
 stopped or killed at any moment; the same command goes on. Two of them may write to one dataset.
 """
 
-import importlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,9 +32,9 @@ from hftgym import plots
 from scripts.sweeping import progress
 from scripts.sweeping.dataset import Dataset, Results
 from scripts.sweeping.engine import Engine
+from scripts.sweeping.engines import engine_for
 from scripts.sweeping.file import load
 from scripts.sweeping.kinds import perform
-from scripts.sweeping.local import LocalEngine
 from scripts.sweeping.picture import picture
 from scripts.sweeping.summary import printed, summaries
 from scripts.sweeping.task import Task
@@ -87,7 +85,7 @@ def run(arguments: Arguments) -> int:
     console = Console(stderr=True, highlight=False)
     tasks = [] if arguments.summary else load(arguments.file)
     if tasks:
-        engine = engine_of(arguments)
+        engine = engine_for(arguments.engine, workers=arguments.workers, address=arguments.address)
         with dataset.writing():
             complete(tasks, engine, dataset, console)
     results = dataset.read()
@@ -97,22 +95,6 @@ def run(arguments: Arguments) -> int:
     # What failed in a sweep that the file does not describe any more is told, but no failure of this one.
     mine = results.failures.keys() & {task.key for task in tasks} if tasks else results.failures
     return 1 if mine else 0
-
-
-def engine_of(arguments: Arguments) -> Engine:
-    """Return the engine that was asked for.
-
-    Raises:
-        ValueError: An option has no effect, or is outside its range.
-        ImportError: Ray is not installed.
-    """
-    if arguments.engine == "ray":
-        if arguments.workers:
-            raise ValueError(f"--workers has no effect with --engine ray, got {arguments.workers}")
-        return importlib.import_module("scripts.sweeping.on_ray").RayEngine(arguments.address)
-    if arguments.address is not None:
-        raise ValueError(f"--address needs --engine ray, got {arguments.address}")
-    return LocalEngine(arguments.workers or len(os.sched_getaffinity(0)))
 
 
 def complete(tasks: Sequence[Task], engine: Engine, dataset: Dataset, console: Console) -> None:

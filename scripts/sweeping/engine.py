@@ -7,6 +7,10 @@ from typing import Any, NamedTuple, Protocol
 from scripts.sweeping.task import Task
 
 ATTEMPTS = 3  # of a task whose worker dies
+# Of workers. One thread each: more would only wait for each other. And no progress bars within the sweep's own.
+WORKER_ENVIRONMENT = dict.fromkeys(
+    (*(f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")), "POLARS_MAX_THREADS"), "1"
+) | {"TERM": "dumb"}
 Rows = list[dict[str, Any]]
 Perform = Callable[[Task], Rows]
 

@@ -11,13 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Protocol
 
-from scripts.sweeping.engine import ATTEMPTS, Outcome, Perform, attempt
+from scripts.sweeping.engine import ATTEMPTS, WORKER_ENVIRONMENT, Outcome, Perform, attempt
 from scripts.sweeping.task import Task
-
-# One thread per worker: more would only wait for each other. And no progress bars within the sweep's own.
-_ENVIRONMENT = dict.fromkeys(
-    (*(f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")), "POLARS_MAX_THREADS"), "1"
-) | {"TERM": "dumb"}
 
 
 class LocalEngine:
@@ -113,9 +108,9 @@ class _Worker:
 @contextmanager
 def _prepared() -> Iterator[None]:
     """Let what is started here be a worker: one thread each, and Ctrl-C is for the sweep, which ends its workers."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(WORKER_ENVIRONMENT)
     try:
         yield
     finally:
