@@ -18,7 +18,7 @@ _ROOT = Path(__file__).parents[1]
 _LOOPBACK = "127.0.0.1"
 _SOCKET_S, _ANSWER_S = 2.0, 4.0  # how long a cluster may take to accept a connection, and to answer
 # Nets and batches of this size only wait for further threads.
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_THREADS: Mapping[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # What of the repository is not code, or is another machine's: compiled kernels fit one processor.
 _NOT_SENT = [".git", ".venv*", "runs", "docs", "tests", "dist", "**/__pycache__"]
 

@@ -238,4 +238,5 @@ def test_a_study_that_is_killed_loses_the_trials_in_flight_at_most(tmp_path, wor
     assert sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in after.values()) == 6
     # In flight when it was killed: two workers had one trial each, which may have been run again.
     assert len(after) <= 6 + 2
-    assert len({trial.params["learning_rate"] for trial in after.values()}) >= 6
+    # One may have been killed before it had any.
+    assert len({trial.params["learning_rate"] for trial in after.values() if trial.params}) >= 6
