@@ -52,25 +52,25 @@ def test_it_listens_on_loopback_alone_and_survives_kill_9_and_ctrl_c(tmp_path):
         assert addresses(environment)
         process.kill()
         process.communicate()
-    # Every process of Ray has ended, though nobody told it to.
-    assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "run" / "model.zip").exists()
-    saved = steps_saved(tmp_path)
-    with marked_processes() as environment:
-        refused = finished(tmp_path, environment, *SMALL, *BUDGET)
-        assert refused.returncode == 1
-        assert re.search(r"^error: .* holds an unfinished run: .*--resume", refused.stderr, re.M)
-        # The folder's own configuration is the default of a resumed run.
-        resumed = subprocess.Popen(
-            command(tmp_path, "--resume"), stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
-        )
-        deadline = time.monotonic() + 200
-        while steps_saved(tmp_path) == saved:
-            assert resumed.poll() is None, resumed.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        resumed.send_signal(signal.SIGINT)
-        _, stderr = resumed.communicate(timeout=200)
+        assert process.returncode == -signal.SIGKILL
+        assert not (tmp_path / "run" / "model.zip").exists()
+        saved = steps_saved(tmp_path)
+        with marked_processes() as another:
+            refused = finished(tmp_path, another, *SMALL, *BUDGET)
+            assert refused.returncode == 1
+            assert re.search(r"^error: .* holds an unfinished run: .*--resume", refused.stderr, re.M)
+            # The folder's own configuration is the default of a resumed run.
+            resumed = subprocess.Popen(
+                command(tmp_path, "--resume"), stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=another
+            )
+            deadline = time.monotonic() + 200
+            while steps_saved(tmp_path) == saved:
+                assert resumed.poll() is None, resumed.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            resumed.send_signal(signal.SIGINT)
+            _, stderr = resumed.communicate(timeout=200)
+    # Every process of Ray has ended by now, though nobody told it to; the last ones do so in a minute.
     assert resumed.returncode == 130
     assert re.search(r"^stopped after [\d,]+ steps; the model so far is .*model\.zip, --resume continues", stderr, re.M)
     stopped = steps_saved(tmp_path)
