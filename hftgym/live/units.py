@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from hftgym.live.broker import Broker, Fill, Holdings, OpenOrder, Wanted
 from hftgym.live.events import Event, Feed, FeedCounters, Quote, Trade
+from hftgym.tape.rows import symbol_in_units, unit_is_one
 from hftgym.tape.track import grid_of
 
 _ON_GRID = 1e-6  # of a step: what rounding leaves
@@ -94,7 +95,8 @@ class UnitFeed:
     """
 
     def __init__(self, feed: Feed, events: AsyncIterator[Event], *, units: Units) -> None:
-        self.venue, self.symbol = feed.venue, feed.symbol
+        coins = units.coins
+        self.venue, self.symbol = feed.venue, feed.symbol if unit_is_one(coins) else symbol_in_units(feed.symbol, coins)
         self.counters: FeedCounters = feed.counters
         self._feed, self._events, self._units = feed, events, units
 
