@@ -3,6 +3,7 @@
 import logging
 import pickle
 from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
@@ -128,6 +129,21 @@ def test_nobody_there_is_a_no():
         raise EOFError
 
     assert confirm("binance", "BTC/USDT", Limits(), ask=gone) is False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exchange_id", ["binance", "binanceusdm"])
+def test_the_exchange_refuses_an_order_that_comes_when_it_has_been_given_up(monkeypatch, exchange_id):
+    from hftgym.live.brokers.ccxt import open_exchange
+
+    for name in ("KEY", "SECRET"):
+        monkeypatch.setenv(f"HFTGYM_{exchange_id}_{name}".upper(), "x" * 20)
+    exchange, _ = open_exchange(exchange_id, url="http://127.0.0.1:1")
+    section = ["private"] if exchange_id == "binance" else ["fapiPrivate"]
+    request = exchange.sign("order", section, "POST", {"symbol": "X"})
+    valid_ms = int(parse_qs(request["body"])["recvWindow"][0])
+    # The clock of the one that sends may be a second ahead of the exchange's.
+    assert valid_ms + 1_000 <= Patience().arrival_s * 1e3
 
 
 @pytest.mark.slow
