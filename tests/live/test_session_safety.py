@@ -73,6 +73,14 @@ def test_wide_limits_change_nothing_and_the_journal_replays_to_the_same_decision
     assert found.stop == "190 ticks have passed"
 
 
+def test_a_recording_is_played_the_same_however_slow_the_machine_is(tmp_path):
+    slow = dataclasses.replace(WIDE, max_latency_s=1e-9)
+    with begun(tmp_path / "x", slow) as journal:
+        seen, _ = played(5, limits=slow, journal=journal)
+    expected = backtest(Drawn(5), random_tape(5), PARAMS, latency_s=LATENCY_S, price_step=0.1)
+    np.testing.assert_array_equal([s.equity for s in seen], expected.equity)
+
+
 def test_the_state_can_be_recovered_after_every_single_record(tmp_path):
     with begun(tmp_path / "x", WIDE) as journal:
         seen, _ = played(6, limits=WIDE, journal=journal)
