@@ -132,10 +132,11 @@ class UnitBroker:
             ValueError: That is more than it may hold: the session would sell what it has never bought.
         """
         held = self._holdings(await self._broker.start())
-        if abs(held.inventory) > self._most * (1 + 1e-9):
+        if not (math.isfinite(held.cash) and abs(held.inventory) <= self._most * (1 + 1e-9)):
             raise ValueError(
                 f"the account must begin with at most {self._most:g} units of {self._units.coins:g} coins, long or "
-                f"short, beside the {self._flat:g} coins that count as none; it has {held.inventory:g} units"
+                f"short, beside the {self._flat:g} coins that count as none; it has {held.inventory:g} units "
+                f"and {held.cash:g} in cash"
             )
         return held
 

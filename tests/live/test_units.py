@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import math
 from decimal import Decimal
 
 import numpy as np
@@ -89,11 +90,14 @@ def test_a_session_over_a_broker_of_coins_is_the_session_over_one_of_units():
 
 
 def test_coins_that_count_as_none_are_no_position_and_more_than_the_limit_is_refused():
-    def begun(coins, **how):
-        broker = PaperBroker(PARAMS, holdings=Holdings(cash=7.0, inventory=coins))
+    def begun(coins, cash=7.0, **how):
+        broker = PaperBroker(PARAMS, holdings=Holdings(cash=cash, inventory=coins))
         return asyncio.run(UnitBroker(broker, units=Units(0.1, price_step=None), **how).start())
 
     assert begun(2.3, flat=2.0, most=3.0) == Holdings(cash=7.0, inventory=pytest.approx(3.0))
     assert begun(1.7, flat=2.0, most=3.0).inventory == pytest.approx(-3.0)
     with pytest.raises(ValueError, match=r"at most 3 units of 0\.1 coins.* it has 4 units"):
         begun(2.4, flat=2.0, most=3.0)
+    for account in ((math.nan, 7.0), (2.0, math.nan)):  # an answer that is no account
+        with pytest.raises(ValueError, match="nan"):
+            begun(*account)
