@@ -154,6 +154,41 @@ def test_what_is_filled_at_the_end_is_written_down_and_the_reason_too(tmp_path, 
     assert ("these keys are not valid any more; may still rest at the venue" in caplog.text) is refused
 
 
+class InTheBreak(Late):
+    """A fill becomes known after the break and before the window is begun anew."""
+
+    def on_event(self, event):
+        super().on_event(event)
+        if isinstance(event, Status) and event.kind == "resynchronised":
+            self.late.append(self.FILL)
+
+
+def test_what_is_filled_in_a_break_is_in_the_account_and_in_the_journal(tmp_path):
+    statuses = [
+        Status(START_NS + ms * 1_000_000, kind, kind) for ms, kind in ((8_030, "gap"), (9_050, "resynchronised"))
+    ]
+    feed = Breathing(random_tape(2), statuses)
+    _, seen = played(tmp_path / "x", lambda: InTheBreak(refused=False), feed=feed)
+    anew = next(i for i, s in enumerate(seen) if s.state == "warming")
+    assert seen[anew].inventory - seen[anew - 1].inventory == pytest.approx(0.5)
+    assert seen[anew].cash - seen[anew - 1].cash == pytest.approx(-50.25)
+    recover(tmp_path / "x")  # refuses marks that are not the sum of the fills
+
+
+def test_what_is_filled_while_the_broker_asks_is_counted_once(tmp_path):
+    class Asked(Interrupted):
+        async def reconcile(self):
+            held = await super().reconcile()  # which the fill is in already
+            self._fills.append(Late.FILL)
+            return held
+
+    _, seen = played(tmp_path / "x", Asked)
+    after = next(s for s in seen if s.state == "warming")
+    assert (after.cash, after.inventory) == (Asked.TOLD.cash, Asked.TOLD.inventory)
+    assert [fill["order_id"] for fill in records(tmp_path / "x", "fill")].count("late") == 1
+    recover(tmp_path / "x")
+
+
 def test_a_feed_that_is_whole_again_does_not_trade_while_the_broker_s_messages_are_broken(tmp_path):
     statuses = [
         Status(START_NS + ms * 1_000_000, kind, kind) for ms, kind in ((8_030, "gap"), (9_050, "resynchronised"))
