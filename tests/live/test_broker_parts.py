@@ -203,6 +203,32 @@ def test_the_exchange_refuses_an_order_that_comes_when_it_has_been_given_up(monk
 
 
 @pytest.mark.slow
+def test_what_has_waited_for_a_thread_is_not_sent_any_more():
+    import asyncio
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    from hftgym.live.brokers import alpaca
+    from hftgym.live.brokers.venue import LostError, Ticket
+    from tests.live.venues import bench
+
+    async def play():
+        async with bench("alpaca") as b:
+            await b.start()
+            hung = threading.Event()  # every thread waits for an answer
+            asyncio.get_running_loop().set_default_executor(threads := ThreadPoolExecutor(1))
+            threads.submit(hung.wait)
+            placing = asyncio.create_task(b.broker.venue.place(Ticket("hftan0000000000", 1, 99.0, 1.0)))
+            await asyncio.sleep(1.5 * alpaca._WAIT_S)
+            hung.set()
+            with pytest.raises(LostError, match="it was not sent"):
+                await placing
+            assert b.exchange.orders == []
+
+    asyncio.run(play())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ccxt", "alpaca"])
 def test_keys_are_in_no_log_no_repr_and_no_error(kind, caplog):
     import asyncio
