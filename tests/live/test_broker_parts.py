@@ -202,6 +202,33 @@ def test_the_exchange_refuses_an_order_that_comes_when_it_has_been_given_up(monk
     assert valid_ms + 1_000 <= Patience().arrival_s * 1e3
 
 
+@pytest.mark.parametrize(
+    ("account", "others", "right"), [("", 0, 1), ("DU1", 0, 1), ("DU1", 1, 1), ("", 1, 0), ("DU3", 1, 0)]
+)
+def test_of_a_login_with_several_accounts_one_is_named_and_it_alone_is_counted(account, others, right):
+    import asyncio
+
+    from ib_async import Position
+
+    from hftgym.live.brokers.ib import IbVenue
+    from tests.servers.exchange import Exchange
+    from tests.servers.ib_stub import CONTRACT, IbStub
+
+    stub = IbStub(Exchange(units=2.0))
+    stub.others = [Position("DU2", CONTRACT, 40.0, 0.0)] * others
+
+    async def play():
+        venue = IbVenue(CONTRACT, account=account, ib=stub)
+        await venue.load()
+        return await venue.balance()
+
+    if right:
+        assert asyncio.run(play())[1] == 2.0
+    else:
+        with pytest.raises(ValueError, match=f"account must be one of the login's: DU1, DU2, got '{account}'"):
+            asyncio.run(play())
+
+
 @pytest.mark.slow
 def test_what_has_waited_for_a_thread_is_not_sent_any_more():
     import asyncio
