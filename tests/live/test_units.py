@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hftgym.live.broker import Fill, Holdings, OpenOrder, Wanted
 from hftgym.live.events import Quote, Status, Trade
 from hftgym.live.paper import PaperBroker
+from hftgym.live.records import OrderRecords
 from hftgym.live.session import LiveSession
 from hftgym.live.units import UnitBroker, Units
 from hftgym.tape.steps import Steps, rescaled
@@ -101,3 +102,19 @@ def test_coins_that_count_as_none_are_no_position_and_more_than_the_limit_is_ref
     for account in ((math.nan, 7.0), (2.0, math.nan)):  # an answer that is no account
         with pytest.raises(ValueError, match="nan"):
             begun(*account)
+
+
+def test_an_order_is_written_down_in_units_and_its_end_once():
+    written = []
+
+    class Journal:
+        def append(self, kind, /, **values):
+            written.append((kind, values))
+
+    records = OrderRecords(Journal(), units=Units(0.1, price_step=0.1))
+    records.closed("of an earlier session", "cancelled")
+    records.sent(OpenOrder(order_id="a", side=-1, price=101.0, left=0.25))
+    records.closed("a", "rejected")
+    records.closed("a", "filled")  # a late message has brought it back
+    order = {"order_id": "a", "side": -1, "price": pytest.approx(10.1), "size": 2.5}
+    assert written == [("order", order), ("closed", {"order_id": "a", "reason": "rejected"})]
