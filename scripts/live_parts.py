@@ -54,6 +54,8 @@ class Market:
 def run(arguments: "Arguments", console: Console) -> None:
     """Trade until something stops it."""
     live_orders.check(arguments)
+    if not _is_file(arguments.policy):
+        roster.rule_name(arguments.policy)  # refused before anybody types a symbol or waits for a measurement
     with ExitStack() as stack:
         stack.enter_context(shown_log())
         if arguments.log is not None:
@@ -161,8 +163,12 @@ def limits_of(arguments: "Arguments", params: EnvParams) -> RiskLimits:
     )
 
 
+def _is_file(policy: str) -> bool:
+    return policy.lower().endswith(".onnx")
+
+
 def _policy(name: str, params: EnvParams, stack: ExitStack) -> Any:
-    if name.lower().endswith(".onnx"):
+    if _is_file(name):
         return stack.enter_context(Reloading(name))
     return roster.rules([name], params=params)[roster.rule_name(name)]
 

@@ -130,6 +130,7 @@ def test_a_recording_and_paper_take_no_option_of_real_orders(monkeypatch, capsys
         (("--broker", "ib", "--journal", "j"), "--broker ib needs --broker-symbol"),
         (("--broker", "ib", "--broker-url", "http://x"), "--broker-url is for --broker ccxt or alpaca, not for ib"),
         (("--broker", "ccxt", "--ib-port", 1), "--ib-port is for --broker ib, not for ccxt"),
+        (("--broker", "ccxt", "--journal", "j", "--broker-url", "localhost:1"), "--broker-url must begin with http://"),
         (("--broker", "ib", "--account", "real"), "--account is for --broker ccxt or alpaca, not for ib"),
     ],
 )
@@ -138,6 +139,12 @@ def test_real_orders_need_what_they_need(monkeypatch, capsys, tmp_path, more, sa
     assert run(monkeypatch, "live.py", "binance", "BTCUSDT", "z-score", "--live", *map(str, more)) == 1
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_that_there_is_not_is_refused_first_of_all(monkeypatch, capsys, tmp_path):
+    missing = str(tmp_path / "none")
+    assert run(monkeypatch, "live.py", "binance", "BTCUSDT", "nonsense", "--replay", missing) == 1
+    assert "policy must be one of" in capsys.readouterr().err
 
 
 def test_a_loss_beyond_the_limit_ends_it(monkeypatch, capsys, capture):
