@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from hftgym.live.brokers.base import VenueBroker
 from hftgym.live.brokers.confirm import confirm
@@ -62,6 +63,9 @@ def check(arguments: "Arguments") -> None:
     for name, why in (("broker", "ccxt, alpaca or ib"), ("journal", "every order is written down before it is sent")):
         if getattr(arguments, name) is None:
             raise ValueError(f"--live needs {_option(name)}: {why}")
+    url = arguments.broker_url
+    if url is not None and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+        raise ValueError(f"--broker-url must begin with http:// or https:// and name a host, got {url!r}")
     if arguments.broker != "ccxt" and arguments.broker_symbol is None:
         raise ValueError(f"--broker {arguments.broker} needs --broker-symbol, such as BTC/USD: its name for the market")
 

@@ -54,6 +54,8 @@ class Market:
 def run(arguments: "Arguments", console: Console) -> None:
     """Trade until something stops it."""
     live_orders.check(arguments)
+    if not _is_file(arguments.policy):
+        roster.rule_name(arguments.policy)  # refused before anybody types a symbol or waits for a measurement
     with ExitStack() as stack:
         stack.enter_context(shown_log())
         if arguments.log is not None:
@@ -68,6 +70,7 @@ async def _trade(arguments: "Arguments", console: Console, stack: ExitStack) -> 
     if venue is not None and not live_orders.confirmed(arguments, venue, limits):
         raise ValueError(f"{live_orders.symbol_of(arguments)} was not typed at a terminal: no order was sent")
     market = await _market(arguments, console)
+    _same_market(arguments, left, market.feed)
     limits = limits if arguments.live else limits_of(arguments, market.params)  # what was confirmed stays
     # Only now: until the session begins, a signal ends the process by itself.
     kill = stack.enter_context(KillSwitch(arguments.stop_file).signals())
@@ -160,8 +163,12 @@ def limits_of(arguments: "Arguments", params: EnvParams) -> RiskLimits:
     )
 
 
+def _is_file(policy: str) -> bool:
+    return policy.lower().endswith(".onnx")
+
+
 def _policy(name: str, params: EnvParams, stack: ExitStack) -> Any:
-    if name.lower().endswith(".onnx"):
+    if _is_file(name):
         return stack.enter_context(Reloading(name))
     return roster.rules([name], params=params)[roster.rule_name(name)]
 
@@ -175,6 +182,13 @@ def _journal(arguments: "Arguments", stack: ExitStack) -> "tuple[SessionJournal 
 
     journal = stack.enter_context(SessionJournal(arguments.journal))
     return journal, None if journal.empty else recover(arguments.journal)
+
+
+def _same_market(arguments: "Arguments", left: "Recovered | None", feed: Feed) -> None:
+    """Refuse to go on with the account of another market: its units are not this one's."""
+    here = f"{feed.venue} {feed.symbol}"
+    if left is not None and left.market != here:
+        raise ValueError(f"--journal {arguments.journal} is of {left.market}, this session of {here}: take another one")
 
 
 def _watchers(

@@ -111,15 +111,19 @@ class Broker(Protocol):
 
 
 async def cancelled(broker: Broker, *, within_s: float) -> bool:
-    """Cancel every own order and return whether the venue has confirmed it in time."""
+    """Cancel every own order and return whether the venue has confirmed it in time; what fails is logged."""
     try:
         async with asyncio.timeout(within_s):
             await broker.cancel_all()
     except TimeoutError:
-        left = [f"{o.order_id} ({o.side:+d}, {o.left:g} units at {o.price:g})" for o in broker.open_orders()]
-        log.error("no answer for %g s; may still rest at the venue: %s", within_s, ", ".join(left) or "not known")
-        return False
-    return True
+        why = f"no answer for {within_s:g} s"
+    except Exception as error:  # such as keys that were taken back: whoever leaves has fills and a reason to write down
+        why = f"{type(error).__name__}: {error}"
+    else:
+        return True
+    left = [f"{o.order_id} ({o.side:+d}, {o.left:g} units at {o.price:g})" for o in broker.open_orders()]
+    log.error("%s; may still rest at the venue: %s", why, ", ".join(left) or "not known")
+    return False
 
 
 async def closed(broker: Broker, *, within_s: float) -> None:

@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from hftgym.live.connection import (
     LOSSES,
@@ -136,7 +137,8 @@ class SocketFeed:
                 since = time.monotonic()
                 self.counters.reconnects += opened > 0
                 opened += 1
-                yield self._status("connected", self._url)
+                # Journals and logs are shown around: the name and the query of a proxy's address may be its password.
+                yield self._status("connected", (urlsplit(self._url).hostname or "") + urlsplit(self._url).path)
                 await self._subscribe(connection)
                 async for event in self._messages(connection):
                     yield event

@@ -16,6 +16,7 @@ class Recovered:
     """Where a session stood.
 
     Attributes:
+        market: Venue and symbol of the last session, with the size of the unit: what `inventory` counts.
         cash: Quote currency.
         inventory: Units.
         orders: Own orders that may still be in the market: sent, and neither filled nor told closed by the venue.
@@ -24,6 +25,7 @@ class Recovered:
         stop: Why the last session stopped; None if it was killed.
     """
 
+    market: str
     cash: float
     inventory: float
     orders: tuple[OpenOrder, ...]
@@ -66,14 +68,17 @@ class _State:
     """The account as the records so far tell it; every `on_` says whether its record agrees with those before."""
 
     def __init__(self, *, cash: float) -> None:
-        self.cash, self.inventory = cash, 0.0
+        self.cash, self.inventory, self._market = cash, 0.0, ""
         self._paid, self._traded = abs(cash), 0.0  # what roundings are measured by
         self._orders: dict[str, OpenOrder] = {}
         self._sent = self._ticks = 0
         self._stop: str | None = None
 
-    def on_start(self, *, cash: float | None = None, inventory: float | None = None, **_: Any) -> bool:
+    def on_start(
+        self, *, cash: float | None = None, inventory: float | None = None, venue: str = "", symbol: str = "", **_: Any
+    ) -> bool:
         """Begin anew; what was left in the market before has been cancelled."""
+        self._market = f"{venue} {symbol}"
         self.cash = self.cash if cash is None else cash
         self.inventory = self.inventory if inventory is None else inventory
         self._paid, self._traded = max(self._paid, abs(self.cash)), max(self._traded, abs(self.inventory))
@@ -124,6 +129,7 @@ class _State:
     def recovered(self) -> Recovered:
         """Return the state."""
         return Recovered(
+            market=self._market,
             cash=self.cash,
             inventory=self.inventory,
             orders=tuple(self._orders.values()),

@@ -365,7 +365,7 @@ class LiveSession:
             self._equity,
             self._start_equity,
             time_ns - self._quoted_ns,
-            self._latency_ns,
+            self._latency_ns if self._clock is not None else 0,  # a recording's time does not pass meanwhile
         )
 
     def _tell(self, time_ns: int, fills: tuple[Fill, ...]) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from hftgym.live.broker import Broker, Fill, Holdings, OpenOrder, Wanted
 from hftgym.live.events import Event, Feed, FeedCounters, Quote, Trade
+from hftgym.tape.rows import symbol_in_units, unit_is_one
 from hftgym.tape.track import grid_of
 
 _ON_GRID = 1e-6  # of a step: what rounding leaves
@@ -94,7 +95,8 @@ class UnitFeed:
     """
 
     def __init__(self, feed: Feed, events: AsyncIterator[Event], *, units: Units) -> None:
-        self.venue, self.symbol = feed.venue, feed.symbol
+        coins = units.coins
+        self.venue, self.symbol = feed.venue, feed.symbol if unit_is_one(coins) else symbol_in_units(feed.symbol, coins)
         self.counters: FeedCounters = feed.counters
         self._feed, self._events, self._units = feed, events, units
 
@@ -130,10 +132,11 @@ class UnitBroker:
             ValueError: That is more than it may hold: the session would sell what it has never bought.
         """
         held = self._holdings(await self._broker.start())
-        if abs(held.inventory) > self._most * (1 + 1e-9):
+        if not (math.isfinite(held.cash) and abs(held.inventory) <= self._most * (1 + 1e-9)):
             raise ValueError(
                 f"the account must begin with at most {self._most:g} units of {self._units.coins:g} coins, long or "
-                f"short, beside the {self._flat:g} coins that count as none; it has {held.inventory:g} units"
+                f"short, beside the {self._flat:g} coins that count as none; it has {held.inventory:g} units "
+                f"and {held.cash:g} in cash"
             )
         return held
 

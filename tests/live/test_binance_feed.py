@@ -41,6 +41,17 @@ def test_quotes_and_trades_come_with_the_receivers_times():
     assert (counters.messages, counters.quotes, counters.trades, counters.ignored, counters.garbage) == (3, 1, 1, 1, 0)
 
 
+def test_the_password_of_an_address_is_in_no_event():
+    server = BinanceServer([[quote(1), trade(7)]])
+
+    def with_password(s):
+        return BinanceFeed("btcusdt", url=f"{s.url.replace('//', '//me:hidden1@')}?token=hidden2", limits=QUICK, seed=1)
+
+    events, _ = play(server, with_password, has(1, 1))
+    assert events[0].text.startswith("127.0.0.1")
+    assert "hidden" not in str(events)
+
+
 def test_a_usdm_quote_has_the_venues_time_and_a_forced_trade_is_none():
     forced = trade(2, X="INSURANCE_FUND").replace(b',"M":true', b"")
     events, feed = run([[usdm_quote(1), trade(1), forced, trade(3)]], has(1, 2), market="usdm")

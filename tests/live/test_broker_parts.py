@@ -1,8 +1,10 @@
 """The small parts of the brokers: names, steps, rate limit, keys, and the question before real orders."""
 
 import logging
+import math
 import pickle
 from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
@@ -69,6 +71,61 @@ def test_a_repeated_quote_gets_nothing_beside_the_order_that_it_keeps():
     assert desk.next(5).order.ticket.size == 1.0
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -1.0, 0.0])
+@pytest.mark.parametrize("field", ["size", "price"])
+def test_garbage_never_becomes_a_fill_and_is_asked_about(field, wrong):
+    desk = Desk(Market(price_step=0.1, lot=0.1), OrderIds("a"), patience=Patience(), wall_clock=lambda: 0)
+    desk.want(Wanted(99.5, 0.0, 1.0, 0.0))
+    name = (order := desk.next(0).order).ticket.order_id
+    execution = Execution("t1", name, "v", 1, 99.5, 1.0, 0.0)
+    assert not desk.execution(execution._replace(**{field: wrong}), 1)
+    desk.report(Report(name, "v", "open", math.nan), 1)
+    desk.report(Report(name, "v", "open", math.inf), 1)
+    assert (list(desk.table.fills), desk.table.inventory) == ([], 0.0)
+    desk.report(Report(name, "v", "filled", 1.0), 1)
+    assert desk.table.in_flight() == (1.0, 0.0)
+    assert desk.next(MINUTE_NS).kind == "look"
+    desk.looked(order, MINUTE_NS, report=Report(name, "v", "filled", 1.0), executions=(execution,), now_ns=MINUTE_NS)
+    assert (desk.table.inventory, desk.table.in_flight()) == (1.0, (0.0, 0.0))
+
+
+def test_an_own_order_that_is_found_at_the_venue_is_cancelled_and_again_if_it_comes_back():
+    desk = Desk(Market(price_step=0.1, lot=0.1), OrderIds("a"), patience=Patience(), wall_clock=lambda: 0)
+    found = Report("hftoldn0000000001", "v", "open", 0.25, side=-1, price=101.0, size=1.0)
+    for _ in range(2):  # the second time the table has it as cancelled
+        desk.adopt(found, 0)
+        assert desk.table.in_flight() == (0.0, 0.75)
+        action = desk.next(0)
+        assert (action.kind, action.order.ticket.order_id, action.order.venue_id) == ("cancel", found.order_id, "v")
+        desk.report(found._replace(state="cancelled"), 0)
+        assert desk.next(0) is None
+        assert not list(desk.table.live())
+    assert not desk.table.fills, "what was filled before is in the account's holdings"
+
+
+def test_fills_that_the_venue_has_told_of_and_has_forgotten_with_their_order_are_not_waited_for():
+    desk = Desk(Market(price_step=0.1, lot=0.1), OrderIds("a"), patience=Patience(), wall_clock=lambda: 0)
+    desk.want(Wanted(99.5, 0.0, 1.0, 0.0))
+    order = desk.next(0).order
+    desk.report(Report(order.ticket.order_id, "v", "cancelled", 0.5), 1)
+    assert desk.table.in_flight() == (0.5, 0.0)
+    assert desk.next(MINUTE_NS).kind == "look"
+    desk.looked(order, MINUTE_NS, report=None, executions=(), now_ns=MINUTE_NS)
+    assert not list(desk.table.live())
+
+
+def test_what_the_venue_was_too_busy_for_is_sent_again_under_another_name():
+    desk = Desk(Market(price_step=0.1, lot=0.1), OrderIds("a"), patience=Patience(), wall_clock=lambda: 0)
+    desk.want(Wanted(99.5, 0.0, 1.0, 0.0))
+    first = desk.next(0).order
+    desk.refused(first, 1, final=False)
+    second = desk.next(1)
+    assert (second.kind, second.order.ticket.size) == ("place", 1.0)
+    assert second.order.ticket.order_id != first.ticket.order_id
+    desk.refused(second.order, 2)
+    assert (desk.next(2), desk.counters.rejected) == (None, 1)
+
+
 def test_no_minute_sees_more_requests_than_alpaca_allows():
     bucket, now_ns, sent = TokenBucket(190 / 60, burst=10, now_ns=0), 0, []
     while now_ns < 5 * MINUTE_NS:
@@ -128,6 +185,74 @@ def test_nobody_there_is_a_no():
         raise EOFError
 
     assert confirm("binance", "BTC/USDT", Limits(), ask=gone) is False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exchange_id", ["binance", "binanceusdm"])
+def test_the_exchange_refuses_an_order_that_comes_when_it_has_been_given_up(monkeypatch, exchange_id):
+    from hftgym.live.brokers.ccxt import open_exchange
+
+    for name in ("KEY", "SECRET"):
+        monkeypatch.setenv(f"HFTGYM_{exchange_id}_{name}".upper(), "x" * 20)
+    exchange, _ = open_exchange(exchange_id, url="http://127.0.0.1:1")
+    section = ["private"] if exchange_id == "binance" else ["fapiPrivate"]
+    request = exchange.sign("order", section, "POST", {"symbol": "X"})
+    valid_ms = int(parse_qs(request["body"])["recvWindow"][0])
+    # The clock of the one that sends may be a second ahead of the exchange's.
+    assert valid_ms + 1_000 <= Patience().arrival_s * 1e3
+
+
+@pytest.mark.parametrize(
+    ("account", "others", "right"), [("", 0, 1), ("DU1", 0, 1), ("DU1", 1, 1), ("", 1, 0), ("DU3", 1, 0)]
+)
+def test_of_a_login_with_several_accounts_one_is_named_and_it_alone_is_counted(account, others, right):
+    import asyncio
+
+    from ib_async import Position
+
+    from hftgym.live.brokers.ib import IbVenue
+    from tests.servers.exchange import Exchange
+    from tests.servers.ib_stub import CONTRACT, IbStub
+
+    stub = IbStub(Exchange(units=2.0))
+    stub.others = [Position("DU2", CONTRACT, 40.0, 0.0)] * others
+
+    async def play():
+        venue = IbVenue(CONTRACT, account=account, ib=stub)
+        await venue.load()
+        return await venue.balance()
+
+    if right:
+        assert asyncio.run(play())[1] == 2.0
+    else:
+        with pytest.raises(ValueError, match=f"account must be one of the login's: DU1, DU2, got '{account}'"):
+            asyncio.run(play())
+
+
+@pytest.mark.slow
+def test_what_has_waited_for_a_thread_is_not_sent_any_more():
+    import asyncio
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    from hftgym.live.brokers import alpaca
+    from hftgym.live.brokers.venue import LostError, Ticket
+    from tests.live.venues import bench
+
+    async def play():
+        async with bench("alpaca") as b:
+            await b.start()
+            hung = threading.Event()  # every thread waits for an answer
+            asyncio.get_running_loop().set_default_executor(threads := ThreadPoolExecutor(1))
+            threads.submit(hung.wait)
+            placing = asyncio.create_task(b.broker.venue.place(Ticket("hftan0000000000", 1, 99.0, 1.0)))
+            await asyncio.sleep(1.5 * alpaca._WAIT_S)
+            hung.set()
+            with pytest.raises(LostError, match="it was not sent"):
+                await placing
+            assert b.exchange.orders == []
+
+    asyncio.run(play())
 
 
 @pytest.mark.slow

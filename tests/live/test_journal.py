@@ -210,6 +210,20 @@ def test_a_late_fill_after_a_cancel_and_a_restart_are_booked(tmp_path):
     assert (found.cash, found.inventory, found.orders, found.next_order, found.ticks) == (9_000.0, 3.0, (), 3, 1)
 
 
+def test_a_restart_begins_with_what_the_venue_told_and_forgets_how_the_one_before_ended(tmp_path):
+    with SessionJournal(tmp_path / "x") as journal:
+        journal.append("start", **START)
+        journal.append("mark", tick=0, mid=100.0, cash=10_000.0, inventory=0.0, equity=10_000.0)
+        journal.append("stop", reason="signal SIGTERM")
+        journal.append("start", **START | {"cash": 9_000.0, "inventory": 10.0, "venue": "v", "symbol": "0.1 S"})
+        journal.append("order", order_id="a", side=-1, price=100.0, size=2.0)
+        journal.append("fill", time_ns=1, side=-1, price=100.0, size=0.5, fee=0.0, order_id="a")
+        journal.append("fill", time_ns=1, side=-1, price=100.0, size=1.5, fee=0.0, order_id="a")
+    found = recover(tmp_path / "x")
+    assert (found.cash, found.inventory, found.orders) == (9_200.0, 8.0, ())
+    assert (found.market, found.stop, found.ticks) == ("v 0.1 S", None, 0)
+
+
 def test_an_account_that_is_not_the_sum_of_its_fills_is_refused(tmp_path):
     with SessionJournal(tmp_path / "x") as journal:
         journal.append("start", **START)

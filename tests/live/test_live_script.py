@@ -78,6 +78,24 @@ def test_a_recording_is_traded_on_paper_as_fast_as_it_goes(monkeypatch, capsys, 
     assert "100 ticks have passed" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("other", [("--unit", "0.5"), ("--replay", "other")])
+def test_the_journal_of_another_market_or_unit_is_refused(monkeypatch, capsys, capture, tmp_path, other):
+    tape = random_tape(3)  # of another symbol
+    with TapeWriter(tmp_path / "other.parquet") as writer:
+        for quotes, trades in tape.chunks():
+            writer.write(quotes, trades)
+        writer.close(venue=tape.venue, symbol="ETHUSDT", report=tape.report)
+    other = tuple(word if word != "other" else str(tmp_path / "other.parquet") for word in other)
+    journal = tmp_path / "journal"
+    assert run(monkeypatch, *words(capture, "--speed", 0, "--ticks", 20, "--journal", journal)) == 0
+    before = journal.read_bytes()
+    command = [*words(capture, "--speed", 0, "--ticks", 20, "--journal", journal), *other]
+    command[2] = "ETHUSDT" if "--replay" in other else command[2]
+    assert run(monkeypatch, *command) == 1
+    assert f"--journal {journal} is of binance-spot BTCUSDT, this session of " in capsys.readouterr().err
+    assert journal.read_bytes() == before
+
+
 def test_what_cannot_be_done_is_said(monkeypatch, capsys, capture, tmp_path):
     for more, said in (
         (("--speed", "-1"), "speed must be 0"),
@@ -112,6 +130,7 @@ def test_a_recording_and_paper_take_no_option_of_real_orders(monkeypatch, capsys
         (("--broker", "ib", "--journal", "j"), "--broker ib needs --broker-symbol"),
         (("--broker", "ib", "--broker-url", "http://x"), "--broker-url is for --broker ccxt or alpaca, not for ib"),
         (("--broker", "ccxt", "--ib-port", 1), "--ib-port is for --broker ib, not for ccxt"),
+        (("--broker", "ccxt", "--journal", "j", "--broker-url", "localhost:1"), "--broker-url must begin with http://"),
         (("--broker", "ib", "--account", "real"), "--account is for --broker ccxt or alpaca, not for ib"),
     ],
 )
@@ -120,6 +139,12 @@ def test_real_orders_need_what_they_need(monkeypatch, capsys, tmp_path, more, sa
     assert run(monkeypatch, "live.py", "binance", "BTCUSDT", "z-score", "--live", *map(str, more)) == 1
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_that_there_is_not_is_refused_first_of_all(monkeypatch, capsys, tmp_path):
+    missing = str(tmp_path / "none")
+    assert run(monkeypatch, "live.py", "binance", "BTCUSDT", "nonsense", "--replay", missing) == 1
+    assert "policy must be one of" in capsys.readouterr().err
 
 
 def test_a_loss_beyond_the_limit_ends_it(monkeypatch, capsys, capture):
@@ -173,7 +198,9 @@ def test_a_feed_that_is_measured_first_goes_on_where_that_ended_in_the_same_unit
         events = feed.events()
         first = await measured(feed, events, seconds=5.0)
         step = first.in_units_of(coins).price_step
-        return first, await listed(UnitFeed(feed, events, units=Units(coins, price_step=step)).events())
+        counted = UnitFeed(feed, events, units=Units(coins, price_step=step))
+        assert counted.symbol == tape.in_units_of(coins).symbol  # which tells what a journal counts
+        return first, await listed(counted.events())
 
     first, rest = asyncio.run(both())
     measured_rows = len(first.quotes) + len(first.trades)

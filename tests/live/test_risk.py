@@ -211,6 +211,25 @@ def test_a_clock_that_jumps_gives_no_more_than_one_burst():
     assert sent == 5
 
 
+def test_data_and_decisions_may_be_as_late_as_the_limits_say_and_no_later():
+    gate = RiskGate(LIMITS)
+    assert gate.allow(BOTH, VIEW._replace(data_age_ns=5 * S, latency_ns=S)) == BOTH
+    assert gate.allow(BOTH, VIEW._replace(data_age_ns=5 * S + 1)) == NOTHING
+    assert gate.allow(BOTH, VIEW._replace(latency_ns=S + 1)) == NOTHING
+
+
+def test_after_everything_was_withdrawn_the_same_quote_is_a_new_order_beside_the_old_one():
+    gate = RiskGate(LIMITS)
+    assert gate.allow(BOTH, VIEW) == BOTH
+    assert gate.allow(BOTH, VIEW._replace(latency_ns=2 * S)) == NOTHING
+    flight = VIEW._replace(in_flight_bid=1.0, in_flight_ask=1.0)  # neither end is confirmed yet
+    assert gate.allow(BOTH, flight._replace(inventory=9.0)) == Wanted(0.0, 100.1, 0.0, 1.0)
+    gate = RiskGate(LIMITS)
+    assert gate.allow(BOTH, VIEW) == BOTH
+    assert gate.allow(BOTH, VIEW._replace(latency_ns=2 * S)) == NOTHING
+    assert gate.allow(BOTH, flight._replace(inventory=-9.0)) == Wanted(99.9, 0.0, 1.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -5,7 +5,9 @@ import logging
 
 import pytest
 
-from hftgym.live.broker import Holdings, cancelled
+from hftgym.live.broker import Fill, Holdings, cancelled
+from hftgym.live.brokers.venue import RejectedError
+from hftgym.live.events import Status
 from hftgym.live.journal import SessionJournal, read_session
 from hftgym.live.kill import KillSwitch
 from hftgym.live.paper import PaperBroker
@@ -14,7 +16,7 @@ from hftgym.live.replayed import replay_session
 from hftgym.live.session import LiveSession
 from tests.live.recorded import RecordedFeed
 from tests.live.test_session import PARAMS, Drawn
-from tests.tapes import random_tape
+from tests.tapes import START_NS, random_tape
 
 LOST_AT = 300  # events
 
@@ -117,6 +119,99 @@ def test_a_silent_venue_cannot_hold_the_session_back(tmp_path, caplog):
     assert not session.confirmed
     assert "the venue has not confirmed that every order is cancelled" in recover(tmp_path / "x").stop
     assert "may still rest at the venue: paper" in caplog.text
+
+
+class Late(PaperBroker):
+    """A fill becomes known while every order is being cancelled, which may also be refused."""
+
+    FILL = Fill(1, 1, 100.0, 0.5, 0.25, "late")
+
+    def __init__(self, *, refused):
+        super().__init__(PARAMS)
+        self.refused, self.late = refused, []
+
+    async def cancel_all(self):
+        self.late.append(self.FILL)
+        if self.refused:
+            raise RejectedError("these keys are not valid any more")
+        await super().cancel_all()
+
+    def take_fills(self, now_ns):
+        fills = [*super().take_fills(now_ns), *self.late]
+        self.late.clear()
+        return fills
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_is_filled_at_the_end_is_written_down_and_the_reason_too(tmp_path, caplog, refused):
+    session, seen = played(tmp_path / "x", lambda: Late(refused=refused))
+    assert session.confirmed is not refused
+    assert [fill["order_id"] for fill in records(tmp_path / "x", "fill")].count("late") == 1
+    left = recover(tmp_path / "x")
+    assert left.inventory == pytest.approx(seen[-1].inventory + 0.5)
+    assert left.cash == pytest.approx(seen[-1].cash - 50.25)
+    assert ("the venue has not confirmed" in left.stop) is refused
+    assert ("these keys are not valid any more; may still rest at the venue" in caplog.text) is refused
+
+
+class InTheBreak(Late):
+    """A fill becomes known after the break and before the window is begun anew."""
+
+    def on_event(self, event):
+        super().on_event(event)
+        if isinstance(event, Status) and event.kind == "resynchronised":
+            self.late.append(self.FILL)
+
+
+def test_what_is_filled_in_a_break_is_in_the_account_and_in_the_journal(tmp_path):
+    statuses = [
+        Status(START_NS + ms * 1_000_000, kind, kind) for ms, kind in ((8_030, "gap"), (9_050, "resynchronised"))
+    ]
+    feed = Breathing(random_tape(2), statuses)
+    _, seen = played(tmp_path / "x", lambda: InTheBreak(refused=False), feed=feed)
+    anew = next(i for i, s in enumerate(seen) if s.state == "warming")
+    assert seen[anew].inventory - seen[anew - 1].inventory == pytest.approx(0.5)
+    assert seen[anew].cash - seen[anew - 1].cash == pytest.approx(-50.25)
+    recover(tmp_path / "x")  # refuses marks that are not the sum of the fills
+
+
+def test_what_is_filled_while_the_broker_asks_is_counted_once(tmp_path):
+    class Asked(Interrupted):
+        async def reconcile(self):
+            held = await super().reconcile()  # which the fill is in already
+            self._fills.append(Late.FILL)
+            return held
+
+    _, seen = played(tmp_path / "x", Asked)
+    after = next(s for s in seen if s.state == "warming")
+    assert (after.cash, after.inventory) == (Asked.TOLD.cash, Asked.TOLD.inventory)
+    assert [fill["order_id"] for fill in records(tmp_path / "x", "fill")].count("late") == 1
+    recover(tmp_path / "x")
+
+
+def test_a_feed_that_is_whole_again_does_not_trade_while_the_broker_s_messages_are_broken(tmp_path):
+    statuses = [
+        Status(START_NS + ms * 1_000_000, kind, kind) for ms, kind in ((8_030, "gap"), (9_050, "resynchronised"))
+    ]
+    until_ns, told_ns = START_NS + 12_000_000_000, []
+
+    class Slow(Interrupted):
+        def on_event(self, event):
+            super().on_event(event)
+            self.now_ns = event.received_ns
+
+        async def reconcile(self):
+            while self.now_ns < until_ns:
+                await asyncio.sleep(0)
+            told_ns.append(self.now_ns)
+            return await super().reconcile()
+
+    _, seen = played(tmp_path / "x", Slow, feed=Breathing(random_tape(2), statuses))
+    began_ns = next(s.time_ns for s in seen if s.state == "withdrawn")
+    assert began_ns < statuses[0].received_ns
+    between = [s.state for s in seen if began_ns <= s.time_ns < told_ns[0]]
+    assert set(between) == {"withdrawn"}
+    assert seen[-1].state == "trading"
 
 
 def test_a_venue_that_never_answers_at_the_start_is_left_when_the_switch_is_engaged(tmp_path):

@@ -4,17 +4,21 @@ import asyncio
 import dataclasses
 import resource
 import signal
+import time
 
 import numpy as np
 import pytest
 
 from hftgym.backtest import backtest
+from hftgym.live.broker import NOTHING
+from hftgym.live.events import Quote
 from hftgym.live.journal import JournalError, SessionJournal, events_of, read_session
 from hftgym.live.paper import PaperBroker
 from hftgym.live.recovery import recover
 from hftgym.live.replayed import replay_session
 from hftgym.live.risk import RiskGate, RiskLimits
 from hftgym.live.session import LiveSession
+from hftgym.policies import FixedSpreadPolicy
 from tests.live.recorded import RecordedFeed
 from tests.live.test_session import PARAMS, Drawn
 from tests.tapes import random_tape
@@ -73,6 +77,14 @@ def test_wide_limits_change_nothing_and_the_journal_replays_to_the_same_decision
     assert found.stop == "190 ticks have passed"
 
 
+def test_a_recording_is_played_the_same_however_slow_the_machine_is(tmp_path):
+    slow = dataclasses.replace(WIDE, max_latency_s=1e-9)
+    with begun(tmp_path / "x", slow) as journal:
+        seen, _ = played(5, limits=slow, journal=journal)
+    expected = backtest(Drawn(5), random_tape(5), PARAMS, latency_s=LATENCY_S, price_step=0.1)
+    np.testing.assert_array_equal([s.equity for s in seen], expected.equity)
+
+
 def test_the_state_can_be_recovered_after_every_single_record(tmp_path):
     with begun(tmp_path / "x", WIDE) as journal:
         seen, _ = played(6, limits=WIDE, journal=journal)
@@ -94,6 +106,32 @@ def test_the_position_on_paper_stays_within_the_limit(tmp_path, seed):
         seen, gate = played(seed, limits=limits, journal=journal, broker=broker)
     assert max(abs(s.inventory) for s in seen) == pytest.approx(1.0, abs=1e-9)
     assert gate.counts["inventory"] > 0
+
+
+def test_ticks_end_while_nothing_comes_and_what_was_quoted_is_withdrawn():
+    class Mute(RecordedFeed):
+        async def events(self):
+            yield Quote(time.time_ns(), 0, 99.9, 1.0, 100.1, 1.0)
+            await asyncio.Event().wait()
+
+    class Noting(PaperBroker):
+        def quote(self, wanted, now_ns):
+            told.append(wanted)
+            super().quote(wanted, now_ns)
+
+    async def run():
+        async with asyncio.timeout(60):
+            await session.run(20)
+
+    told, params = [], dataclasses.replace(PARAMS, tick_s=0.01)
+    gate = RiskGate(dataclasses.replace(WIDE, max_data_age_s=0.05))
+    policy = FixedSpreadPolicy(1.0, params=params)
+    session = LiveSession(Mute(random_tape(0)), policy, Noting(params), params=params, gate=gate)
+    asyncio.run(run())
+    assert session.reason == "20 ticks have passed"
+    assert told[0] != NOTHING
+    assert told[-1] == NOTHING
+    assert gate.counts["stale"] > 10
 
 
 def test_a_maximum_loss_stops_the_session_for_good(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import math
 from decimal import Decimal
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hftgym.live.broker import Fill, Holdings, OpenOrder, Wanted
 from hftgym.live.events import Quote, Status, Trade
 from hftgym.live.paper import PaperBroker
+from hftgym.live.records import OrderRecords
 from hftgym.live.session import LiveSession
 from hftgym.live.units import UnitBroker, Units
 from hftgym.tape.steps import Steps, rescaled
@@ -89,11 +91,30 @@ def test_a_session_over_a_broker_of_coins_is_the_session_over_one_of_units():
 
 
 def test_coins_that_count_as_none_are_no_position_and_more_than_the_limit_is_refused():
-    def begun(coins, **how):
-        broker = PaperBroker(PARAMS, holdings=Holdings(cash=7.0, inventory=coins))
+    def begun(coins, cash=7.0, **how):
+        broker = PaperBroker(PARAMS, holdings=Holdings(cash=cash, inventory=coins))
         return asyncio.run(UnitBroker(broker, units=Units(0.1, price_step=None), **how).start())
 
     assert begun(2.3, flat=2.0, most=3.0) == Holdings(cash=7.0, inventory=pytest.approx(3.0))
     assert begun(1.7, flat=2.0, most=3.0).inventory == pytest.approx(-3.0)
     with pytest.raises(ValueError, match=r"at most 3 units of 0\.1 coins.* it has 4 units"):
         begun(2.4, flat=2.0, most=3.0)
+    for account in ((math.nan, 7.0), (2.0, math.nan)):  # an answer that is no account
+        with pytest.raises(ValueError, match="nan"):
+            begun(*account)
+
+
+def test_an_order_is_written_down_in_units_and_its_end_once():
+    written = []
+
+    class Journal:
+        def append(self, kind, /, **values):
+            written.append((kind, values))
+
+    records = OrderRecords(Journal(), units=Units(0.1, price_step=0.1))
+    records.closed("of an earlier session", "cancelled")
+    records.sent(OpenOrder(order_id="a", side=-1, price=101.0, left=0.25))
+    records.closed("a", "rejected")
+    records.closed("a", "filled")  # a late message has brought it back
+    order = {"order_id": "a", "side": -1, "price": pytest.approx(10.1), "size": 2.5}
+    assert written == [("order", order), ("closed", {"order_id": "a", "reason": "rejected"})]

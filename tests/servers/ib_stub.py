@@ -28,6 +28,7 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
 class IbStub:
     def __init__(self, exchange):
         self.exchange, self.connected, self.trades = exchange, False, {}
+        self.others = []  # positions of the login's other accounts
         self.orderStatusEvent, self.commissionReportEvent = Event("orderStatus"), Event("commissionReport")
         self.disconnectedEvent = Event("disconnected")
         self._ids = itertools.count(1)
@@ -39,6 +40,9 @@ class IbStub:
 
     def isConnected(self):  # noqa: N802
         return self.connected
+
+    def managedAccounts(self):  # noqa: N802
+        return sorted({"DU1", *(position.account for position in self.others)})
 
     def disconnect(self):
         self.connected = False
@@ -144,4 +148,4 @@ class IbStub:
         return [AccountValue("DU1", "TotalCashValue", str(self.exchange.cash), "USD", "")]
 
     async def reqPositionsAsync(self):  # noqa: N802
-        return [Position("DU1", CONTRACT, self.exchange.units, 0.0)]
+        return [Position("DU1", CONTRACT, self.exchange.units, 0.0), *self.others]

@@ -6,6 +6,7 @@ market has come to while it was on its way may take.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ except ImportError as error:
     raise ImportError('orders through Alpaca need alpaca-py: pip install "hftgym[alpaca]"') from error
 
 _Answer = TypeVar("_Answer")
+_WAIT_S = 1.0  # for a thread; what is sent later could arrive when the desk has given it up (`Patience.arrival_s`)
 _REST_S = 3.0  # after a 429, as alpaca-py itself waits
 _PAGE = 100  # the most that Alpaca gives of activities and more than a market's open orders
 _ENDED: dict[str, VenueState] = {
@@ -233,8 +235,15 @@ class AlpacaVenue:
         return Execution(name, order_id, venue_id, 1 if side == "buy" else -1, price, size, price * size * self._fee)
 
     async def _asked(self, function: Callable[..., _Answer], *arguments: Any) -> Any:
+        asked_s = time.monotonic()
+
+        def ask() -> _Answer:
+            if time.monotonic() - asked_s > _WAIT_S:
+                raise LostError(f"no thread was free for {_WAIT_S:g} s: it was not sent")
+            return function(*arguments)
+
         try:
-            return await asyncio.to_thread(function, *arguments)
+            return await asyncio.to_thread(ask)
         except APIError as error:
             raise self._meant(error) from None  # not chained: requests keeps the headers, and so the keys
         except RequestException as error:

@@ -32,6 +32,9 @@ except ImportError as error:
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 _AGAIN_S = 1.0  # after the messages have broken
+# Milliseconds in which an order has to come, where the exchange can refuse later ones: one told unknown after
+# `Patience.arrival_s` must never arrive. Binance takes times of a second ahead of its own, so a second less than that.
+_VALID_MS = 4_000
 _STATES: dict[str, VenueState] = {
     "open": "open",
     "canceled": "cancelled",
@@ -69,6 +72,8 @@ def open_exchange(exchange_id: str, *, sandbox: bool = False, url: str | None = 
     if exchange_id == "binance":  # else it asks all of Binance's markets for their symbols
         settings["options"] = {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
     exchange = getattr(ccxt_pro, exchange_id)(settings)
+    if "recvWindow" in exchange.options:
+        exchange.options["recvWindow"] = _VALID_MS
     exchange.has["fetchCurrencies"] = False  # a signed request for what is not needed
     try:
         exchange.set_sandbox_mode(sandbox)

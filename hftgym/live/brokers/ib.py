@@ -86,12 +86,17 @@ class IbVenue:
 
         Raises:
             LostError: TWS or the gateway does not answer.
-            ValueError: The contract is not exactly one.
+            ValueError: The contract is not exactly one, or the account is none of the login's or not named.
         """
         try:
             await self._ib.connectAsync(**self._login)
         except (OSError, TimeoutError) as error:
             raise LostError(f"no TWS or gateway at {self._login['host']}:{self._login['port']}: {error}") from None
+        accounts = self._ib.managedAccounts()
+        named = self._account or (accounts[0] if len(accounts) == 1 else "")
+        if named not in accounts:
+            raise ValueError(f"account must be one of the login's: {', '.join(accounts)}, got {named!r}")
+        self._account = named
         details = await self._ib.reqContractDetailsAsync(self._contract)
         if len(details) != 1 or details[0].contract is None:
             raise ValueError(f"contract must name exactly one market, {self._contract} names {len(details)}")
@@ -225,7 +230,8 @@ class IbVenue:
         values = await self._ib.accountSummaryAsync(self._account)
         cash = sum(float(each.value) for each in values if each.tag == "TotalCashValue")
         held = await self._ib.reqPositionsAsync()
-        return cash, sum(float(each.position) for each in held if each.contract.conId == self._contract.conId)
+        here = [each for each in held if each.account == self._account and each.contract.conId == self._contract.conId]
+        return cash, sum(float(each.position) for each in here)
 
     def _connected(self) -> None:
         if not self._ib.isConnected():

@@ -5,6 +5,7 @@ is settled when the venue has ended it and every execution it has told of has co
 filled, or has been without our knowing, is in flight.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -55,7 +56,8 @@ class Order:
     def hear(self, report: Report) -> None:
         """Take in a report, which may be old news."""
         self.venue_id = self.venue_id or report.venue_id
-        self.told = max(self.told, report.filled)
+        if math.isfinite(report.filled):
+            self.told = max(self.told, report.filled)
         # "rejected" may be our own conclusion from silence; every other end is the venue's word.
         if self.state not in FINAL or (self.state == "rejected" and report.state in ("open", "filled", "cancelled")):
             if report.state in FINAL:
@@ -94,6 +96,7 @@ class OrderTable:
         self.filled = {1: 0.0, -1: 0.0}  # units bought and sold since someone set them to 0
         self.duplicates = 0  # executions told again
         self.strangers = 0  # executions of orders that are not in the table
+        self.garbage = 0  # executions without a size or a price: they never reach the account, and are asked about
         self._clock, self._closed = wall_clock, closed
         self._orders: dict[str, Order] = {}
         self._live: dict[str, Order] = {}
@@ -139,13 +142,17 @@ class OrderTable:
                 self._waiting.append(execution)  # it has overtaken the answer that names its order
             return False
         order.heard_ns = now_ns
+        size, price = execution.size, execution.price
+        if not (0 < size < math.inf and 0 < price < math.inf and math.isfinite(execution.fee)):
+            self.garbage += 1
+            return False
         if not order.execute(execution):
             self.duplicates += 1
             return False
         side = order.ticket.side
-        fill = Fill(self._clock(), side, execution.price, execution.size, execution.fee, order.ticket.order_id)
-        self.inventory += side * execution.size
-        self.filled[side] += execution.size
+        fill = Fill(self._clock(), side, price, size, execution.fee, order.ticket.order_id)
+        self.inventory += side * size
+        self.filled[side] += size
         self.fills.append(fill)
         self.settle(order)
         return True
