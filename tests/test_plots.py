@@ -200,6 +200,7 @@ def test_errors_name_what_is_wrong(played):
         plots.comparison(tabulate(crowd), {name: one.paths for name, one in crowd.items()})
 
 
+@pytest.mark.slow
 def test_pyplot_is_never_imported():
     code = (
         "import sys, hftgym.plots, hftgym.render, hftgym.trace; from hftgym.policies import ZScorePolicy;"

@@ -157,6 +157,7 @@ def test_without_pygame_the_error_says_what_to_install(monkeypatch):
         env.reset()
 
 
+@pytest.mark.slow
 def test_without_matplotlib_the_error_says_what_to_install():
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"

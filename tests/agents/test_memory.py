@@ -69,6 +69,7 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_a_crashed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch):
     """Also in the middle of episodes: a horizon of 60 is no multiple of the 16 steps of a rollout."""
     whole = train(config, tmp_path / "whole", progress=False)
@@ -259,6 +260,7 @@ def test_another_architecture_is_refused(recurrent, tmp_path, arguments, message
         export(tmp_path / "model.zip", tmp_path / "model.onnx", params=recurrent.params, env_id="MarketMaking-v0")
 
 
+@pytest.mark.slow
 def test_a_plain_sb3_contrib_file_is_exported(recurrent, tmp_path):
     model = RecurrentPPO(
         "MlpLstmPolicy", make_env(recurrent), n_steps=16, device="cpu", policy_kwargs={"lstm_hidden_size": 4}

@@ -190,6 +190,7 @@ def test_a_second_ctrl_c_does_not_wait():
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone_or_extended(tiny, whole, tmp_path):
     with pytest.raises(RunError, match=r"holds a run that has a model.*--resume.*--overwrite"):
         train(tiny, whole, progress=False)

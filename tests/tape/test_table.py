@@ -254,6 +254,7 @@ CELLS += (
 CELLS += ("null", "None", "1\r", "0x1", "1e", "-", "--1", "1,1", "١", "infinity", "1e5.", "-0", "9" * 25, "\x00")
 
 
+@pytest.mark.slow
 def test_lines_that_pyarrow_takes_are_those_that_the_careful_way_takes_with_the_same_values():
     rng = random.Random(0)
     fields = [Field("i", "int"), Field("f", "float"), Field("n", "number"), Field("b", "bool"), Field("t", "text")]

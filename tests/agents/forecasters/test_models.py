@@ -22,6 +22,7 @@ def examples():
     return np.ascontiguousarray(windows), (moves[1:] > 0).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_pattern_in_the_window_is_learned(name, examples):
     X, y = examples
@@ -54,6 +55,7 @@ def test_batch_equals_single(name, examples, hasty):
     np.testing.assert_allclose(singles, forecaster.proba(X[:60]), rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LSTM", "Transformer"])
 def test_nets_are_causal_and_small(name, examples, hasty):
     X, y = examples
