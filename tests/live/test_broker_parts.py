@@ -103,6 +103,16 @@ def test_an_own_order_that_is_found_at_the_venue_is_cancelled_and_again_if_it_co
     assert not desk.table.fills, "what was filled before is in the account's holdings"
 
 
+@pytest.mark.parametrize("filled", [math.nan, math.inf, -0.5, 7.0])
+def test_an_own_order_that_is_found_with_a_filled_that_is_no_number_may_be_filled_whole(filled):
+    desk = Desk(Market(price_step=0.1, lot=0.1), OrderIds("a"), patience=Patience(), wall_clock=lambda: 0)
+    desk.adopt(found := Report("hftoldn0000000001", "v", "open", filled, side=-1, price=101.0, size=1.0), 0)
+    assert desk.table.in_flight() == (0.0, 1.0)
+    assert desk.next(0).kind == "cancel"
+    desk.report(found._replace(state="cancelled", filled=0.0), 0)
+    assert (desk.table.in_flight(), list(desk.table.live())) == ((0.0, 0.0), [])
+
+
 def test_fills_that_the_venue_has_told_of_and_has_forgotten_with_their_order_are_not_waited_for():
     desk = Desk(Market(price_step=0.1, lot=0.1), OrderIds("a"), patience=Patience(), wall_clock=lambda: 0)
     desk.want(Wanted(99.5, 0.0, 1.0, 0.0))

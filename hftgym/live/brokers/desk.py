@@ -262,7 +262,8 @@ class Desk:
         if order is None:
             ticket = Ticket(report.order_id, report.side, report.price, report.size)
             order = Order(ticket, now_ns, now_ns, now_ns, state="open", venue_id=report.venue_id)
-            order.told = order.seen = report.filled  # older than this session: in the account's holdings
+            # Older than this session: in the account's holdings. What is no number is asked about: all could be filled.
+            order.told = order.seen = report.filled if 0 <= report.filled <= report.size else 0.0
             self.table.add(order)
         elif order.settled:  # the list is old, or the venue has taken back what it said: cancel it again
             order.state = "open"
