@@ -1,13 +1,17 @@
 """What a session writes into its journal besides events, ticks and decisions, and what an order leaves there."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 from hftgym.live.broker import Fill, Holdings, OpenOrder
 from hftgym.live.events import Event, Feed
 from hftgym.live.risk import RiskGate
+from hftgym.live.snapshot import State
 from hftgym.live.units import Units
 from hftgym.params import EnvParams
+
+log = logging.getLogger("hftgym.live.session")
 
 
 class Journal(Protocol):
@@ -23,16 +27,18 @@ class Journal(Protocol):
 
 
 class SessionRecords:
-    """Writes the records of a session; nothing where there is no journal."""
+    """Writes the records of a session into its journal, where there is one, and into the log."""
 
     def __init__(self, journal: Journal | None) -> None:
         self._journal = journal
         self._sha256: str | None = None  # of the model that decides
+        self._state: State = "waiting"  # the one logged last
 
     def start(
         self,
         held: Holdings,
         *,
+        policy: Any,
         params: EnvParams,
         gate: RiskGate | None,
         feed: Feed,
@@ -46,6 +52,7 @@ class SessionRecords:
             limits=None if gate is None else gate.limits.to_dict(),
             venue=feed.venue,
             symbol=feed.symbol,
+            policy=str(getattr(policy, "path", type(policy).__name__)),
             price_step=price_step,
             latency_s=latency_s,
             cash=held.cash,
@@ -64,8 +71,15 @@ class SessionRecords:
             self._sha256 = sha256
             self.write("model", tick=tick, file=str(getattr(policy, "path", "")), sha256=sha256)
 
+    def state(self, state: State, reason: str) -> None:
+        """Log the state if it is another one."""
+        if state != self._state:
+            log.info("%s", state, extra={"before": self._state, "reason": reason})
+            self._state = state
+
     def write(self, kind: str, /, **values: Any) -> None:
-        """Write any record."""
+        """Write any record; the log has it also where the journal cannot be written any more."""
+        log.info(kind, extra=values)
         if self._journal is not None:
             self._journal.append(kind, **values)
 

@@ -14,6 +14,7 @@ from hftgym.live.latency import LatencyMonitor
 from hftgym.live.records import Journal, SessionRecords
 from hftgym.live.risk import RiskGate, RiskView
 from hftgym.live.snapshot import Snapshot, State
+from hftgym.live.watchers import Watchers
 from hftgym.market.layout import N_INFO
 from hftgym.market.live import begin, quotes, settle_fills, wind_clock
 from hftgym.market.single import FIELDS_AT, allocate
@@ -50,7 +51,7 @@ class LiveSession:
         journal: What happens is written there before it matters.
         clock: ns since 1970, the clock of the feed's `received_ns`; None if time passes with the events alone, as in a
             recorded feed.
-        observers: Called with a Snapshot once per tick.
+        observers: Called with a Snapshot once per tick, and at the stop if fills have become known since.
         kill: Stops the session as soon as it is engaged, whatever comes from the feed or the venue.
         expected: What the journal's last session left; the venue's word counts, and a difference is logged.
         leave_s: How long a venue may take to confirm at the end that every order is cancelled.
@@ -82,7 +83,7 @@ class LiveSession:
         self._kill, self._expected, self._leave_s = kill or KillSwitch(), expected, leave_s
         self._records = SessionRecords(journal)
         self._write = self._records.write
-        self._gate, self._journal, self._clock, self._observers = gate, journal, clock, observers
+        self._gate, self._journal, self._clock, self._watchers = gate, journal, clock, Watchers(observers)
         self._steps, self._per_unit = grid_of(price_step)
         self._memory, self._observation = allocate(params), np.zeros(N_FEATURES, dtype=np.float32)
         self._account = self._memory[FIELDS_AT : FIELDS_AT + N_INFO]
@@ -101,7 +102,8 @@ class LiveSession:
 
     def stop(self, reason: str) -> None:
         """End the session at the next opportunity; from another thread call it through the loop."""
-        self.reason = self.reason or reason
+        if not self._stopping.is_set():  # the first reason stays; that of a break is over
+            self.reason = reason
         self._stopping.set()
 
     async def run(self, ticks: int | None = None) -> None:
@@ -124,6 +126,9 @@ class LiveSession:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+        except Exception as error:
+            self.stop(f"{type(error).__name__}: {error}")
+            raise
         finally:
             for task in tasks:
                 task.cancel()
@@ -137,7 +142,13 @@ class LiveSession:
         self._cash, self._inventory = held.cash, held.inventory
         step, latency_s = self._steps / self._per_unit, self.broker.latency_s
         self._records.start(
-            held, params=self.params, gate=self._gate, feed=self.feed, price_step=step, latency_s=latency_s
+            held,
+            policy=self.policy,
+            params=self.params,
+            gate=self._gate,
+            feed=self.feed,
+            price_step=step,
+            latency_s=latency_s,
         )
 
     async def _leave(self, *, begun: bool) -> None:
@@ -147,7 +158,9 @@ class LiveSession:
                 self.confirmed = await cancelled(self.broker, within_s=self._leave_s)
                 self._book_late()
                 doubt = "" if self.confirmed else "; the venue has not confirmed that every order is cancelled"
-                self._write("stop", reason=(self.reason or "the feed ended") + doubt)
+                reason = (self.reason or "the feed ended") + doubt
+                self._write("stop", reason=reason)
+                self._watchers.end(self._now_ns, cash=self._cash, inventory=self._inventory, reason=reason)
         finally:
             await self.feed.close()
             await closed(self.broker, within_s=self._leave_s)
@@ -225,6 +238,7 @@ class LiveSession:
         if self.state in ("trading", "warming"):
             self._want(NOTHING, now_ns)
             self.state = "withdrawn"
+            self._records.state(self.state, why)
 
     def _mend(self, what: Literal["feed", "clock", "broker"]) -> None:
         self._broken.discard(what)
@@ -259,7 +273,7 @@ class LiveSession:
         self._records.model(self._tick, self.policy)
         self._latency_ns = time.perf_counter_ns() - began
         self.latency.record(self._latency_ns)
-        self._tell(time_ns, fills)
+        self._tell(time_ns)
         self._tick += 1
         self._next_ns = self._ticks.time_ns(self._tick)
         if self._last_tick is not None and self._tick > self._last_tick:
@@ -276,6 +290,8 @@ class LiveSession:
     def _start_window(self, mid: float, half: float, fills: Sequence[Fill]) -> None:
         """Begin an episode with an empty window; fills meanwhile go straight into the account."""
         self._book(fills)
+        if self._mid > 0:
+            self._watchers.drift(self._inventory * (mid - self._mid))
         begin(self._memory, self._observation, mid, half, self._cash, self._inventory)
         self._mid, self._equity = mid, self._cash + self._inventory * mid
         first = self.state == "waiting"
@@ -287,6 +303,7 @@ class LiveSession:
         self._start_equity = self._start_equity if not first else self._equity
 
     def _book(self, fills: Sequence[Fill]) -> None:
+        self._watchers.book(fills, self._mid)
         held = booked(Holdings(cash=self._cash, inventory=self._inventory), fills)
         self._cash, self._inventory = held.cash, held.inventory
 
@@ -299,6 +316,7 @@ class LiveSession:
     def _settle(self, fills: Sequence[Fill], mid: float, half: float) -> None:
         rows = np.array([(f.side, f.price, f.size, f.fee) for f in fills], dtype=np.float64) if fills else _NO_FILLS
         bid, ask, _, _ = self._sent
+        self._watchers.add(fills)
         self._mid = mid
         self._cash, self._inventory, self._equity, ended = settle_fills(
             self._memory, self._observation, rows, bid, ask, mid, half
@@ -368,31 +386,10 @@ class LiveSession:
             self._latency_ns if self._clock is not None else 0,  # a recording's time does not pass meanwhile
         )
 
-    def _tell(self, time_ns: int, fills: tuple[Fill, ...]) -> None:
-        mid, bid, ask, inventory, cash, equity, _, _, fees, capture, drift = self._account.tolist()
+    def _tell(self, time_ns: int) -> None:
+        account = self._account.tolist()
         if self._journal is not None:
+            mid, _, _, inventory, cash, equity, *_ = account
             self._journal.append("mark", tick=self._tick, mid=mid, cash=cash, inventory=inventory, equity=equity)
-        if not self._observers:
-            return
-        own_bid = self._sent.bid if self._sent.bid_size > 0 else float("nan")
-        own_ask = self._sent.ask if self._sent.ask_size > 0 else float("nan")
-        snapshot = Snapshot(
-            time_ns,
-            self._tick,
-            mid,
-            bid,
-            ask,
-            own_bid,
-            own_ask,
-            inventory,
-            cash,
-            equity,
-            fills,
-            capture,
-            drift,
-            fees,
-            self.state,
-            self.reason,
-        )
-        for observer in self._observers:
-            observer(snapshot)
+        self._records.state(self.state, self.reason)
+        self._watchers.tell(account, self._sent, time_ns=time_ns, tick=self._tick, state=self.state, reason=self.reason)

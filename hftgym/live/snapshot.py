@@ -8,7 +8,10 @@ State = Literal["waiting", "warming", "trading", "withdrawn", "stopped"]
 
 
 class Snapshot(NamedTuple):
-    """What observers see, once per tick. Money in quote currency, inventory in units."""
+    """What observers see, once per tick. Money in quote currency, inventory in units.
+
+    The state "stopped" is told by a last one alone, if the account has changed since the last tick; it is no tick.
+    """
 
     time_ns: int
     tick: int

@@ -10,7 +10,7 @@ class Totals:
     """Sums over the snapshots of a session, for whoever watches it.
 
     Attributes:
-        ticks: Snapshots seen.
+        ticks: Snapshots seen, without one that only tells what came after the last tick.
         fills: Executions.
         bought: Units.
         sold: Units.
@@ -18,6 +18,8 @@ class Totals:
         inventory_pnl: Of the inventory held while the mid moved.
         fees: Paid; negative is a rebate.
         start_equity: Of the first snapshot; None before it.
+        equity: Of the newest.
+        inventory: Units, of the newest.
     """
 
     def __init__(self) -> None:
@@ -25,12 +27,14 @@ class Totals:
         self.bought = self.sold = 0.0
         self.spread_capture = self.inventory_pnl = self.fees = 0.0
         self.start_equity: float | None = None
+        self.equity = self.inventory = 0.0
 
     def add(self, snapshot: "Snapshot") -> None:
         """Count a tick."""
         if self.start_equity is None:
             self.start_equity = snapshot.equity
-        self.ticks += 1
+        self.ticks += snapshot.state != "stopped"
+        self.equity, self.inventory = snapshot.equity, snapshot.inventory
         self.spread_capture += snapshot.spread_capture
         self.inventory_pnl += snapshot.inventory_pnl
         self.fees += snapshot.fees

@@ -121,6 +121,16 @@ def test_a_silent_venue_cannot_hold_the_session_back(tmp_path, caplog):
     assert "may still rest at the venue: paper" in caplog.text
 
 
+def observers_know_what_the_journal_knows(path, seen):
+    """Assert that account and fills are the same, and that the parts of the PnL make all of it."""
+    left = recover(path)
+    assert (left.cash, left.inventory) == (pytest.approx(seen[-1].cash), pytest.approx(seen[-1].inventory))
+    assert [fill._asdict() for s in seen for fill in s.fills] == records(path, "fill")
+    parts = sum(s.spread_capture + s.inventory_pnl - s.fees for s in seen)
+    assert parts == pytest.approx(seen[-1].equity - seen[0].equity, abs=1e-6)
+    assert seen[-1].equity == pytest.approx(left.cash + left.inventory * seen[-1].mid)
+
+
 class Late(PaperBroker):
     """A fill becomes known while every order is being cancelled, which may also be refused."""
 
@@ -148,8 +158,9 @@ def test_what_is_filled_at_the_end_is_written_down_and_the_reason_too(tmp_path, 
     assert session.confirmed is not refused
     assert [fill["order_id"] for fill in records(tmp_path / "x", "fill")].count("late") == 1
     left = recover(tmp_path / "x")
-    assert left.inventory == pytest.approx(seen[-1].inventory + 0.5)
-    assert left.cash == pytest.approx(seen[-1].cash - 50.25)
+    observers_know_what_the_journal_knows(tmp_path / "x", seen)
+    assert (seen[-1].state, seen[-1].reason) == ("stopped", left.stop)
+    assert "late" in [fill.order_id for fill in seen[-1].fills]
     assert ("the venue has not confirmed" in left.stop) is refused
     assert ("these keys are not valid any more; may still rest at the venue" in caplog.text) is refused
 
@@ -172,7 +183,16 @@ def test_what_is_filled_in_a_break_is_in_the_account_and_in_the_journal(tmp_path
     anew = next(i for i, s in enumerate(seen) if s.state == "warming")
     assert seen[anew].inventory - seen[anew - 1].inventory == pytest.approx(0.5)
     assert seen[anew].cash - seen[anew - 1].cash == pytest.approx(-50.25)
-    recover(tmp_path / "x")  # refuses marks that are not the sum of the fills
+    observers_know_what_the_journal_knows(tmp_path / "x", seen)
+
+
+def test_who_stops_a_withdrawn_session_is_the_reason_not_the_break_before(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="hftgym")
+    feed = Breathing(random_tape(2), [Status(START_NS + 8_030_000_000, "gap", "a number is missing")])
+    played(tmp_path / "x", lambda: PaperBroker(PARAMS), feed=feed)
+    assert recover(tmp_path / "x").stop == "190 ticks have passed"
+    told = [(r.message, getattr(r, "reason", "")) for r in caplog.records if r.message in ("withdrawn", "stop")]
+    assert told == [("withdrawn", "a number is missing"), ("stop", "190 ticks have passed")]
 
 
 def test_what_is_filled_while_the_broker_asks_is_counted_once(tmp_path):
@@ -186,6 +206,7 @@ def test_what_is_filled_while_the_broker_asks_is_counted_once(tmp_path):
     after = next(s for s in seen if s.state == "warming")
     assert (after.cash, after.inventory) == (Asked.TOLD.cash, Asked.TOLD.inventory)
     assert [fill["order_id"] for fill in records(tmp_path / "x", "fill")].count("late") == 1
+    assert [fill._asdict() for s in seen for fill in s.fills] == records(tmp_path / "x", "fill")
     recover(tmp_path / "x")
 
 

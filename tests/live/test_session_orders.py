@@ -103,11 +103,12 @@ def test_a_session_knows_what_it_holds_whatever_the_venue_does(kind, tmp_path):
     assert last.inventory == pytest.approx(exchange.units)
     assert last.cash == pytest.approx(exchange.cash, abs=1e-6)
     assert exchange.open() == []
-    # What becomes known while the broker asks is in the journal and in no snapshot.
+    # Observers are told also what becomes known while the broker asks, and at the end.
     fills = [values for record, values in read_session(tmp_path / "x") if record == "fill"]
     traded = [(fill["side"], fill["size"], fill["price"]) for fill in fills]
     made = [(order.side, size, price) for order in exchange.orders for _, price, size, _ in order.trades]
     assert sorted(traded) == sorted(made)
+    assert [(fill.side, fill.size, fill.price) for s in snapshots for fill in s.fills] == traded
     assert len(made) >= 3
     left = recover(tmp_path / "x")
     assert (left.cash, left.inventory, left.stop) == (last.cash, last.inventory, "over")
