@@ -1,6 +1,7 @@
 """Real orders of the live command: what must be named, whose account it is, who has said yes."""
 
 import dataclasses
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,11 @@ _OF_BROKERS = {
     "ib_account": ("ib",),
     "ib_exchange": ("ib",),
 }
+# Numbers that must be finite, and above 0 or at least 0.
+_ABOVE_0 = ("unit", "tick_s", "measure_s", "max_loss", "max_orders_per_s", "collar", "max_data_age_s", "max_latency_s")
+_AT_LEAST_0 = ("speed", "latency_s", "ticks", "flat")
+_PORTS = ("dashboard_port", "metrics_port", "ib_port")
+_IB_ACCOUNTS = {4002: "paper account", 7497: "paper account", 4001: "REAL MONEY", 7496: "REAL MONEY"}  # by port
 _EXCHANGES = {
     "binance": "binance",
     "binance-usdm": "binanceusdm",
@@ -48,6 +54,7 @@ def check(arguments: "Arguments") -> None:
     Raises:
         ValueError: The message names them.
     """
+    _check_numbers(arguments)
     if arguments.replay is not None and (arguments.live or arguments.feed_url is not None):
         raise ValueError(
             f"--replay plays a recording: it does not go with {'--live' if arguments.live else '--feed-url'}"
@@ -68,6 +75,24 @@ def check(arguments: "Arguments") -> None:
         raise ValueError(f"--broker-url must begin with http:// or https:// and name a host, got {url!r}")
     if arguments.broker != "ccxt" and arguments.broker_symbol is None:
         raise ValueError(f"--broker {arguments.broker} needs --broker-symbol, such as BTC/USD: its name for the market")
+
+
+def _check_numbers(arguments: "Arguments") -> None:
+    """Refuse numbers that mean nothing, before anything is opened or connected."""
+    for name in (*_ABOVE_0, *_AT_LEAST_0, *_PORTS, "broker_fee_bps"):
+        value = getattr(arguments, name)
+        if value is None:
+            continue
+        if name in _PORTS:
+            valid, allowed = 0 <= value <= 65_535, "be a port, 0 to 65535"
+        elif name in _ABOVE_0:
+            valid, allowed = 0 < value < math.inf, "be a finite number above 0"
+        elif name in _AT_LEAST_0:
+            valid, allowed = 0 <= value < math.inf, "be a finite number, 0 or above"
+        else:
+            valid, allowed = math.isfinite(value), "be a finite number"
+        if not valid:
+            raise ValueError(f"{_option(name)} must {allowed}, got {value!r}")
 
 
 def _option(name: str) -> str:
@@ -138,7 +163,8 @@ def confirmed(arguments: "Arguments", venue: Venue, limits: RiskLimits) -> bool:
 
 def _place(arguments: "Arguments", venue: Venue) -> str:
     if arguments.broker == "ib":
-        return f"{venue.name}, whatever account answers at {arguments.ib_host}:{arguments.ib_port}"
+        whose = _IB_ACCOUNTS.get(arguments.ib_port, "account unknown: treat it as REAL MONEY")
+        return f"{venue.name}, {whose} (TWS or gateway at {arguments.ib_host}:{arguments.ib_port})"
     whose = "real money" if arguments.account == "real" else "test account"
     return f"{venue.name}, {whose}" + (f", at {arguments.broker_url}" if arguments.broker_url else "")
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
@@ -28,11 +28,14 @@ from hftgym.tape import Tape, calibrate, read_tape
 from scripts import live_orders
 
 if TYPE_CHECKING:
+    from hftgym.live.dashboard import Dashboard
     from hftgym.live.journal import SessionJournal
+    from hftgym.live.metrics import Metrics
     from hftgym.live.recovery import Recovered
     from scripts.live import Arguments
 
 _FRAME_S = 0.1  # of the plot
+_Page = TypeVar("_Page", "Dashboard", "Metrics")
 VENUES = {
     "binance": "binance-spot",
     "binance-usdm": "binance-usdm",
@@ -209,18 +212,27 @@ def _watchers(
             latency=session.latency,
             port=arguments.dashboard_port,
         )
-        found.append(stack.enter_context(page))
+        found.append(_served(page, "--dashboard-port", arguments.dashboard_port, stack))
         console.print(f"dashboard: {page.url}")
     if arguments.metrics_port is not None:
         from hftgym.live.metrics import Metrics
 
         labels = {"venue": source, "symbol": arguments.symbol}
         metrics = Metrics(counters, session.latency, labels=labels, port=arguments.metrics_port)
-        found.append(stack.enter_context(metrics))
+        found.append(_served(metrics, "--metrics-port", arguments.metrics_port, stack))
         console.print(f"metrics: {metrics.url}")
     if arguments.plot:
         found.append(stack.enter_context(Plot(session.params)))
     return found
+
+
+def _served(page: _Page, option: str, port: int, stack: ExitStack) -> _Page:
+    """Start a page, or name the option whose port it did not get."""
+    try:
+        return stack.enter_context(page)
+    except OSError as error:
+        advice = "take another port, or 0 for any that is free"
+        raise OSError(f"{option} {port} cannot be opened: {advice} ({error})") from None
 
 
 class Plot:
@@ -256,11 +268,16 @@ def summary(totals: Totals, session: LiveSession, gate: RiskGate) -> str:
     latency = session.latency.snapshot()
     cut = ", ".join(f"{reason} {count:,}" for reason, count in gate.counts.items() if count) or "nothing"
     pnl = totals.spread_capture + totals.inventory_pnl - totals.fees
+    account = "no tick: the account is as it was"
+    if totals.start_equity is not None:
+        gained = totals.equity - totals.start_equity
+        account = f"position {totals.inventory:+g} units, equity {totals.equity:,.4f} ({gained:+,.4f} since the start)"
     return (
         f"stopped: {session.reason or 'the feed ended'}\n"
         f"{totals.ticks:,} ticks, {totals.fills:,} fills, {totals.bought:g} bought, {totals.sold:g} sold\n"
         f"PnL {pnl:+,.4f} = spread {totals.spread_capture:+,.4f}, inventory {totals.inventory_pnl:+,.4f}, "
         f"fees {-totals.fees:+,.4f}\n"
+        f"{account}\n"
         f"decisions p50 {latency.get('p50_us', 0):.0f} µs, p99 {latency.get('p99_us', 0):.0f} µs; "
         f"cut by limits: {cut}"
     )

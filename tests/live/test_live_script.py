@@ -2,12 +2,15 @@
 
 import asyncio
 import hashlib
+import io
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import types
 import urllib.request
 from pathlib import Path
 
@@ -18,9 +21,10 @@ from hftgym.live.journal import read_session
 from hftgym.live.measuring import measured
 from hftgym.live.recorded import TapeFeed
 from hftgym.live.recovery import recover
+from hftgym.live.risk import RiskLimits
 from hftgym.live.units import UnitFeed, Units
 from hftgym.tape import TapeWriter, simulate_tape
-from scripts import live
+from scripts import live, live_orders
 from tests.tapes import random_tape, rows_of
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +68,18 @@ def test_a_recording_is_traded_on_paper_as_fast_as_it_goes(monkeypatch, capsys, 
     assert run(monkeypatch, *words(capture, "--speed", 0, "--log", log, "--journal", journal)) == 0
     out = capsys.readouterr().out
     assert "stopped: the feed ended" in out
-    assert re.search(r"301 ticks, [1-9]\d* fills", out)
+    told = int(re.search(r"301 ticks, ([1-9]\d*) fills", out)[1])
+    assert told == sum(kind == "fill" for kind, _ in read_session(journal))
+    position, gain = re.search(r"position (\S+) units, equity \S+ \((\S+) since the start\)", out).groups()
+    assert float(position) == pytest.approx(recover(journal).inventory)
+    assert float(gain) == pytest.approx(float(re.search(r"PnL (\S+)", out)[1].replace(",", "")), abs=1e-3)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"venue": "binance-spot", "symbol": "BTCUSDT", "policy": str(AGENT)}.items() <= lines[0].items()
+    assert lines[0]["message"] == "start"
+    assert lines[0]["limits"]["max_order_size"] == 1.0
+    assert ("trading", "waiting") in [(line["message"], line.get("before")) for line in lines]
+    assert sum(line["message"] == "fill" for line in lines) == told
+    assert (lines[-1]["message"], lines[-1]["reason"]) == ("stop", "the feed ended")
     assert json.loads(journal.read_text().splitlines()[-1].partition(" ")[2])["record"] == "stop"
     models = [values for kind, values in read_session(journal) if kind == "model"]
     assert models == [{"tick": 0, "file": str(AGENT), "sha256": hashlib.sha256(AGENT.read_bytes()).hexdigest()}]
@@ -98,8 +113,15 @@ def test_the_journal_of_another_market_or_unit_is_refused(monkeypatch, capsys, c
 
 def test_what_cannot_be_done_is_said(monkeypatch, capsys, capture, tmp_path):
     for more, said in (
-        (("--speed", "-1"), "speed must be 0"),
-        (("--max-loss", "0"), "max_loss must be a finite number above 0"),
+        (("--speed", "-1"), "--speed must be a finite number, 0 or above, got -1.0"),
+        (("--speed", "nan"), "--speed must be a finite number, 0 or above, got nan"),
+        (("--ticks", "-5"), "--ticks must be a finite number, 0 or above, got -5"),
+        (("--latency-s", "-1"), "--latency-s must be a finite number, 0 or above"),
+        (("--tick-s", "0"), "--tick-s must be a finite number above 0, got 0.0"),
+        (("--measure-s", "0"), "--measure-s must be a finite number above 0"),
+        (("--unit", "0"), "--unit must be a finite number above 0"),
+        (("--metrics-port", "70000"), "--metrics-port must be a port, 0 to 65535"),
+        (("--max-loss", "0"), "--max-loss must be a finite number above 0"),
         (("--journal", tmp_path / "no" / "folder"), "folder"),
     ):
         assert run(monkeypatch, *words(capture, *more)) == 1
@@ -139,6 +161,37 @@ def test_real_orders_need_what_they_need(monkeypatch, capsys, tmp_path, more, sa
     assert run(monkeypatch, "live.py", "binance", "BTCUSDT", "z-score", "--live", *map(str, more)) == 1
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--metrics-port", pytest.param("--dashboard-port", marks=pytest.mark.slow)],  # a process of its own
+)
+def test_a_taken_port_is_named_with_its_option(monkeypatch, capsys, capture, option):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        dashboard = ("--dashboard",) if option == "--dashboard-port" else ()
+        assert run(monkeypatch, *words(capture, option, port, *dashboard)) == 1
+    assert f"{option} {port} cannot be opened: take another port, or 0 for any" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("port", "whose"),
+    [
+        *[(port, "paper account") for port in (4002, 7497)],
+        *[(port, "REAL MONEY") for port in (4001, 7496)],
+        (5000, "account unknown: treat it as REAL MONEY"),
+    ],
+)
+def test_whoever_types_the_symbol_for_interactive_brokers_reads_whose_money_it_is(monkeypatch, capsys, port, whose):
+    stdin = io.StringIO("no\n")
+    stdin.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", stdin)
+    arguments = live.Arguments(venue="coinbase", symbol="BTC-USD", policy="z-score", broker="ib", ib_port=port)
+    venue = types.SimpleNamespace(name="Interactive Brokers")
+    limits = RiskLimits(max_inventory=1, max_order_size=1, max_loss=1)
+    assert not live_orders.confirmed(arguments, venue, limits)
+    assert f"at Interactive Brokers, {whose} (" in capsys.readouterr().out
 
 
 def test_a_policy_that_there_is_not_is_refused_first_of_all(monkeypatch, capsys, tmp_path):
