@@ -21,7 +21,7 @@ Reason = Literal[
     "crossed",  # the market's bid is not below its ask, or its mid is not between them: not a market to quote in
     "clock",  # the clock went back: how old the market data are is not known
     "stale",  # the market data are too old
-    "latency",  # messages take too long
+    "latency",  # decisions take too long
     "order size",  # cut to the largest order
     "collar",  # too far from the mid
     "inventory",  # cut to what the limit leaves
@@ -46,7 +46,7 @@ class RiskLimits:
         collar: How far a quote may be from the mid, as a share of it; one outside is withdrawn, not moved. One that is
             to take at any price gets this limit. Nothing takes, or is quoted, where the spread itself is wider.
         max_data_age_s: Seconds since the last market data; above, everything is withdrawn until there are fresh ones.
-        max_latency_s: Seconds that messages may take, as the session measures them; above, everything is withdrawn.
+        max_latency_s: Seconds that a decision may take, as the session measures it; above, everything is withdrawn.
 
     Raises:
         ValueError: A limit is not finite and above 0, or allows less than one order a second at once.
@@ -89,7 +89,7 @@ class RiskView(NamedTuple):
     equity: float  # quote currency
     start_equity: float
     data_age_ns: int  # since the last market data were received
-    latency_ns: int  # of messages, as the session measures it; below 0 where two clocks differ
+    latency_ns: int  # of the last decision; 0 in a replay
 
 
 class RiskGate:
