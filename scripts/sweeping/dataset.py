@@ -144,7 +144,8 @@ def _as_parquet(outcome: Outcome) -> bytes:
     # What no row has a value of is a number that is not known: every file has the same type for it.
     nothing = [pa.field(one.name, pa.float64() if pa.types.is_null(one.type) else one.type) for one in table.schema]
     table = table.cast(pa.schema(nothing))
-    meta = {"key": task.key, "kind": task.kind, "varied": list(task.values), "rows": _digest(table)}
+    meta = {"key": task.key, "kind": task.kind, "varied": list(task.values)}
+    meta["digest"] = _digest(table, meta["varied"])
     buffer = io.BytesIO()
     table = table.replace_schema_metadata({_META: json.dumps(meta)})
     # A row or a few: whatever else parquet can do costs more than it saves.
@@ -167,14 +168,15 @@ def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:
     kind = path.parts[-3].removeprefix("kind=")
     if (meta["kind"], meta["key"], meta["key"][:2]) != (kind, path.stem, path.parts[-2].removeprefix("bucket=")):
         raise ValueError(f"holds the task {meta['key']} of kind {meta['kind']}: it was renamed or moved")
-    if meta["rows"] != _digest(table):
+    if meta["digest"] != _digest(table, meta["varied"]):
         raise ValueError("damaged: its rows are not those that were written")
     frame = pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
     return frame.with_columns(pl.lit(kind).alias("kind")), meta["varied"]
 
 
-def _digest(table: pa.Table) -> str:
-    return hashlib.sha256(json.dumps([table.column_names, table.to_pylist()]).encode()).hexdigest()
+def _digest(table: pa.Table, varied: list[str]) -> str:
+    """Return a hash of rows, and of what is said about their columns."""
+    return hashlib.sha256(json.dumps([table.column_names, varied, table.to_pylist()]).encode()).hexdigest()
 
 
 def _flat(value: Any) -> Any:

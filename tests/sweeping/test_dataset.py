@@ -104,9 +104,19 @@ def test_a_damaged_file_is_named_and_never_read(data, tmp_path_factory):
     if found.files:  # a byte that means nothing
         path.write_bytes(whole)
         assert found.table.equals(dataset.read().table, null_equal=True)
+        assert found.varied == dataset.read().varied
     else:
         assert list(found.unreadable) == [path]
         assert found.table.is_empty()
+
+
+def test_damaged_names_of_options_are_no_result(dataset):
+    dataset.add(done())
+    path = dataset.path_of(TASK)
+    whole = path.read_bytes()
+    assert whole.count(b'"varied": ["seed"') == 1  # parquet keeps the description of its columns as text
+    path.write_bytes(whole.replace(b'"varied": ["seed"', b'"varied": ["send"'))
+    assert list(dataset.read().unreadable) == [path]
 
 
 def test_foreign_files_are_named_and_not_read(dataset):
