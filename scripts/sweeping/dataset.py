@@ -83,7 +83,7 @@ class Dataset:
         if outcome.rows is not None:
             try:
                 data = _as_parquet(outcome)
-            except (pa.ArrowException, OverflowError) as raised:
+            except (pa.ArrowException, OverflowError, TypeError, ValueError) as raised:
                 error = f"its rows are no table: {raised}"
             else:
                 self._put(self.path_of(task), data)

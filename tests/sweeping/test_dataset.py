@@ -75,8 +75,9 @@ def test_a_failure_is_kept_until_the_task_is_done(dataset):
     assert [path.suffix for path in files_in(dataset)] == [".parquet"]
 
 
-def test_rows_that_are_no_table_are_a_failure(dataset):
-    assert "no table" in dataset.add(done(rows=[{"j": 2**70}]))
+@pytest.mark.parametrize("value", [2**70, b"bytes", [{1}], "\udc80"])
+def test_rows_that_are_no_table_are_a_failure(dataset, value):
+    assert "no table" in dataset.add(done(rows=[{"j": value}]))
     assert dataset.read().table.is_empty()
     assert list(dataset.read().failures) == [TASK.key]
 
