@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from scripts.sweeping.engine import Outcome
 from scripts.sweeping.task import Task
 
+HASH = "_sha256"  # what the columns of files' hashes end in
 _META = b"hftgym.sweep"
 
 
@@ -136,8 +137,7 @@ class Dataset:
 def _as_parquet(outcome: Outcome) -> bytes:
     """Return rows as a parquet file that can tell whether it is damaged."""
     task = outcome.task
-    hashes = {f"{n}_sha256": task.files[v] for n, v in task.values.items() if isinstance(v, str) and v in task.files}
-    head, seconds = {"key": task.key, **task.values, **hashes}, {"seconds": outcome.seconds}
+    head, seconds = {"key": task.key, **task.values, **_hashes(task)}, {"seconds": outcome.seconds}
     rows = [head | row | seconds for row in outcome.rows or [{}]]
     names = dict.fromkeys(name for row in rows for name in row)
     table = pa.table({name: [_flat(row.get(name)) for row in rows] for name in names})
@@ -152,6 +152,13 @@ def _as_parquet(outcome: Outcome) -> bytes:
     plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
     pq.write_table(table, buffer, write_page_checksum=True, **plain)
     return buffer.getvalue()
+
+
+def _hashes(task: Task) -> dict[str, str]:
+    """Return the hashes of a task's files, by column: of a list, one after the other."""
+    listed = {name: value if isinstance(value, list) else [value] for name, value in task.values.items()}
+    found = {name: [task.files[one] for one in values if one in task.files] for name, values in listed.items()}
+    return {name + HASH: " ".join(hashes) for name, hashes in found.items() if hashes}
 
 
 def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:

@@ -45,6 +45,14 @@ def test_what_was_written_is_read_back_with_the_values_of_the_task(dataset):
     assert math.isnan(found.table["j"][1])
 
 
+def test_rows_have_the_hashes_of_all_files(dataset):
+    values = {"policies": ["/a.onnx", "z-score", "/b.onnx"], "market": "/m.toml"}
+    dataset.add(done(Task("evaluate", values, {"/a.onnx": "01", "/b.onnx": "02", "/m.toml": "03"})))
+    found = dataset.read()
+    assert found.table.select("policies_sha256", "market_sha256").row(0) == ("01 02", "03")
+    assert found.varied == ("policies", "market")
+
+
 def test_a_task_is_there_once_however_often_it_is_added(dataset):
     for _ in range(3):
         dataset.add(done())
