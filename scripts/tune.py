@@ -37,7 +37,7 @@ from scripts.sweeping.task import Task
 from scripts.tuning.picture import draw
 from scripts.tuning.result import best_of, print_best, write_best
 from scripts.tuning.space import DEFAULT_SEARCH, read_space
-from scripts.tuning.study import Plan, StudyError, create_study, database, finished
+from scripts.tuning.study import Plan, StudyError, alone, create_study, database, finished
 from scripts.tuning.trial import perform_trial
 
 
@@ -85,9 +85,11 @@ def main() -> int:
     given = tyro.cli(Tune, description=__doc__)
     try:
         engine = _engine(given)
-        study, plan = _opened(given)
-        _search(study, engine, given)
-        _conclude(study, plan, given.runs / given.name)
+        folder = _folder(given)
+        with alone(folder):
+            study, plan = _opened(given, folder)
+            _search(study, engine, given)
+            _conclude(study, plan, folder)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
@@ -97,10 +99,17 @@ def main() -> int:
     return 0
 
 
-def _opened(given: Tune) -> tuple[optuna.Study, Plan]:
-    """Check everything that is given and return the study, and what it is about."""
+def _folder(given: Tune) -> Path:
+    """Return the study's folder, which is made if there is none."""
     if given.name != Path(given.name).name or given.name in ("", ".", ".."):
         raise ValueError(f"--name must be the name of a folder in --runs, got {given.name!r}")
+    folder = given.runs / given.name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _opened(given: Tune, folder: Path) -> tuple[optuna.Study, Plan]:
+    """Check everything that is given and return the study, and what it is about."""
     if given.trials < 1:
         raise ValueError(f"--trials must be at least 1, got {given.trials}")
     if given.steps and given.cpu_seconds:
@@ -112,8 +121,6 @@ def _opened(given: Tune) -> tuple[optuna.Study, Plan]:
         recipe = replace(recipe, total_timesteps=given.steps)
     space = read_space(given.search, recipe)
     plan = Plan(recipe=recipe, space=space, seeds=given.seeds, cpu_seconds=given.cpu_seconds)
-    folder = given.runs / given.name
-    folder.mkdir(parents=True, exist_ok=True)
     return create_study(database(given.storage, folder / "study.db"), given.name, plan), plan
 
 

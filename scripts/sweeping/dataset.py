@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from scripts.sweeping.engine import Outcome
 from scripts.sweeping.task import Task
 
+HASH = "_sha256"  # what the columns of files' hashes end in
 _META = b"hftgym.sweep"
 
 
@@ -83,7 +84,7 @@ class Dataset:
         if outcome.rows is not None:
             try:
                 data = _as_parquet(outcome)
-            except (pa.ArrowException, OverflowError) as raised:
+            except (pa.ArrowException, OverflowError, TypeError, ValueError) as raised:
                 error = f"its rows are no table: {raised}"
             else:
                 self._put(self.path_of(task), data)
@@ -136,21 +137,28 @@ class Dataset:
 def _as_parquet(outcome: Outcome) -> bytes:
     """Return rows as a parquet file that can tell whether it is damaged."""
     task = outcome.task
-    hashes = {f"{n}_sha256": task.files[v] for n, v in task.values.items() if isinstance(v, str) and v in task.files}
-    head, seconds = {"key": task.key, **task.values, **hashes}, {"seconds": outcome.seconds}
+    head, seconds = {"key": task.key, **task.values, **_hashes(task)}, {"seconds": outcome.seconds}
     rows = [head | row | seconds for row in outcome.rows or [{}]]
     names = dict.fromkeys(name for row in rows for name in row)
     table = pa.table({name: [_flat(row.get(name)) for row in rows] for name in names})
     # What no row has a value of is a number that is not known: every file has the same type for it.
     nothing = [pa.field(one.name, pa.float64() if pa.types.is_null(one.type) else one.type) for one in table.schema]
     table = table.cast(pa.schema(nothing))
-    meta = {"key": task.key, "kind": task.kind, "varied": list(task.values), "rows": _digest(table)}
+    meta = {"key": task.key, "kind": task.kind, "varied": list(task.values)}
+    meta["digest"] = _digest(table, meta["varied"])
     buffer = io.BytesIO()
     table = table.replace_schema_metadata({_META: json.dumps(meta)})
     # A row or a few: whatever else parquet can do costs more than it saves.
     plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
     pq.write_table(table, buffer, write_page_checksum=True, **plain)
     return buffer.getvalue()
+
+
+def _hashes(task: Task) -> dict[str, str]:
+    """Return the hashes of a task's files, by column: of a list, one after the other."""
+    listed = {name: value if isinstance(value, list) else [value] for name, value in task.values.items()}
+    found = {name: [task.files[one] for one in values if one in task.files] for name, values in listed.items()}
+    return {name + HASH: " ".join(hashes) for name, hashes in found.items() if hashes}
 
 
 def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:
@@ -167,14 +175,15 @@ def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:
     kind = path.parts[-3].removeprefix("kind=")
     if (meta["kind"], meta["key"], meta["key"][:2]) != (kind, path.stem, path.parts[-2].removeprefix("bucket=")):
         raise ValueError(f"holds the task {meta['key']} of kind {meta['kind']}: it was renamed or moved")
-    if meta["rows"] != _digest(table):
+    if meta["digest"] != _digest(table, meta["varied"]):
         raise ValueError("damaged: its rows are not those that were written")
     frame = pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
     return frame.with_columns(pl.lit(kind).alias("kind")), meta["varied"]
 
 
-def _digest(table: pa.Table) -> str:
-    return hashlib.sha256(json.dumps([table.column_names, table.to_pylist()]).encode()).hexdigest()
+def _digest(table: pa.Table, varied: list[str]) -> str:
+    """Return a hash of rows, and of what is said about their columns."""
+    return hashlib.sha256(json.dumps([table.column_names, varied, table.to_pylist()]).encode()).hexdigest()
 
 
 def _flat(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 import hftgym
 from hftgym import EnvParams, plots, roster
+from hftgym.envs.checks import checked_seed
 from hftgym.evaluation import tabulate
 from hftgym.presets import named_market
 from scripts import backtest, backtest_parts, calibrate, evaluate
@@ -106,6 +107,7 @@ def _evaluate_arguments(values: Values) -> evaluate.Arguments:
     _check_policies(plain.get("policies", ()))
     if plain.get("episodes", 2) < 2:
         raise ValueError(f"episodes must be at least 2 (a spread needs two), got {plain['episodes']}")
+    checked_seed(plain.get("seed", 0))
     plain["policies"] = tuple(plain.get("policies", ()))
     return evaluate.Arguments(**plain, params=EnvParams.from_dict(market))
 

@@ -80,6 +80,7 @@ class _Worker:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
         self._hang_up: Callable[[], None] = lambda: None
+        self._kill: Callable[[], None] = lambda: None
 
     def submit(self, perform: Perform, task: Task) -> Future[Outcome]:
         """Give the worker a task."""
@@ -92,14 +93,18 @@ class _Worker:
         theirs, ours = spawn.Pipe(duplex=False)
         self._hang_up = ours.close
         self._pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_watch, initargs=(theirs,))
+        others = set(multiprocessing.active_children())
         with _prepared():
             future = self._pool.submit(attempt, perform, task)  # starts the process
+        (process,) = set(multiprocessing.active_children()) - others
+        self._kill = process.kill
         theirs.close()
         return future
 
     def end(self) -> None:
         """End the process, whatever it does."""
         self._hang_up()
+        self._kill()  # native code may keep it from noticing
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None

@@ -1,6 +1,7 @@
 """What a dataset says: one figure by everything that varies, with its interval over the seeds."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,12 +11,13 @@ from rich.table import Table
 
 from hftgym.evaluation import quantile
 from hftgym.tables import number, plus_minus, terminal_table
-from scripts.sweeping.dataset import Results
+from scripts.sweeping.dataset import HASH, Results
 from scripts.sweeping.kinds import KINDS
 
 _MOST_ROWS = 40
 _SEED = "seed"
 _TWO_SIDED_95 = 1.96
+_HASHES = re.compile(r"[0-9a-f]{64}( [0-9a-f]{64})*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Summary:
     Attributes:
         kind: Of the tasks.
         metric: The column that is summarised.
-        by: What it is told by: the options that vary, but for the seed, and the policy.
+        by: What it is told by: the options that vary, but for the seed; hashes of files that were changed; the policy.
         rows: Every row of the dataset of this kind.
     """
 
@@ -43,18 +45,25 @@ class Summary:
         """Return the table by some of `by` alone.
 
         Where a group has one value, the interval is the task's own, if it has one: from `_low` and `_high` of the
-        metric, or from its `_se`.
+        metric, or from its `_se`. Where it has several of one seed (of options that `by` leaves out), their mean is one
+        value: tasks of one seed share their luck.
         """
         value = pl.col(self.metric).cast(pl.Float64).fill_nan(None)
-        own = [self._own(end) for end in ("low", "high")]
+        own = {f"own_{end}": self._own(end).filter(value.is_not_null()).first() for end in ("low", "high")}
+        seed = pl.col(_SEED) if _SEED in self.rows.columns else pl.lit(0)
+        seeds = self.rows.group_by(*by, seed.alias("of_seed")).agg(
+            value.count().alias("tasks"), value.mean().alias("value"), **own
+        )
+        known = pl.col("value").is_not_null()
         aggregates = [
-            value.count().alias("tasks"),
-            value.mean().alias("mean"),
-            (value.std() / value.count().sqrt()).alias("se"),
-            *(column.first().alias(f"own_{end}") for column, end in zip(own, ("low", "high"), strict=True)),
+            pl.col("tasks").sum(),
+            known.sum().alias("seeds"),
+            pl.col("value").mean().alias("mean"),
+            (pl.col("value").std() / known.sum().sqrt()).alias("se"),
+            pl.col(*own).filter(known).first(),
         ]
-        found = self.rows.group_by(by).agg(aggregates) if by else self.rows.select(aggregates)
-        factors = [quantile(n - 1) if n > 1 and not self.overlapping else None for n in found["tasks"].to_list()]
+        found = seeds.group_by(by).agg(aggregates) if by else seeds.select(aggregates)
+        factors = [quantile(n - 1) if n > 1 and not self.overlapping else None for n in found["seeds"].to_list()]
         half = pl.col("se") * pl.Series(factors, dtype=pl.Float64)
         single = pl.col("tasks") == 1
         low, high = (
@@ -68,6 +77,8 @@ class Summary:
     def overlapping(self) -> bool:
         """Whether tasks of different seeds share draws: then they say nothing about how sure their mean is."""
         name, _ = KINDS[self.kind].seeds
+        if _SEED in self.rows.columns and 0 < self.rows[_SEED].null_count() < len(self.rows):
+            return True  # a seed that nobody gave may be one of the others
         if name not in self.rows.columns or _SEED not in self.rows.columns:
             return False
         seeds = sorted(self.rows[_SEED].drop_nulls().unique().to_list())
@@ -107,6 +118,9 @@ def summaries(results: Results, metric: str | None = None) -> Iterator[Summary]:
         if chosen in numeric[kind]:
             options = [name for name in results.varied if name in rows.columns and name != _SEED]
             by = [name for name in options if rows[name].n_unique() > 1]
+            # Files of one name that were changed between two sweeps.
+            files = [(name, name + HASH) for name in options if name + HASH in rows.columns]
+            by += [hashed for name, hashed in files if rows.select(name, hashed).n_unique() > rows[name].n_unique()]
             yield Summary(kind=kind, metric=chosen, by=(*by, *({"policy"} & set(rows.columns))), rows=rows)
 
 
@@ -123,9 +137,11 @@ def printed(summary: Summary) -> Table:
 
 
 def told(value: object) -> str:
-    """Return the value of an option as a cell or a label: of a path, the file's name."""
+    """Return the value of an option as a cell or a label: of a path, the file's name; of a hash, its beginning."""
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, str) and _HASHES.fullmatch(value):
+        return " ".join(one[:8] for one in value.split())
     return str(value).rpartition("/")[2] if isinstance(value, str) and value.startswith("/") else str(value)
 
 

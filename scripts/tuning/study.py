@@ -1,8 +1,10 @@
 """A study: what is searched for, written into its database, so that whoever opens it goes on with the same."""
 
+import fcntl
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,21 @@ def open_study(url: str, name: str, *, seed: int | None = None, create: bool = F
 def plan_of(study: optuna.Study) -> Plan:
     """Return the plan in a study's database."""
     return Plan.from_json(study.user_attrs[_PLAN])
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other searches out of a study's folder while the block runs: they would propose what this one proposes.
+
+    Raises:
+        StudyError: Another process searches there.
+    """
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
+        except BlockingIOError as error:
+            raise StudyError(f"another process searches in {folder}: wait for it, or choose another --name") from error
+        yield
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:

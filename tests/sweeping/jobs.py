@@ -19,6 +19,8 @@ def perform(task):
         raise ValueError(values["error"])
     if values.get("unsendable"):
         return [{"row": lambda: None}]
+    if values.get("deaf"):
+        os.kill(os.getpid(), signal.SIGSTOP)  # as deaf as native code that never comes back
     if values.get("forever"):
         while True:
             time.sleep(1)

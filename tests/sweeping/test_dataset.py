@@ -45,6 +45,14 @@ def test_what_was_written_is_read_back_with_the_values_of_the_task(dataset):
     assert math.isnan(found.table["j"][1])
 
 
+def test_rows_have_the_hashes_of_all_files(dataset):
+    values = {"policies": ["/a.onnx", "z-score", "/b.onnx"], "market": "/m.toml"}
+    dataset.add(done(Task("evaluate", values, {"/a.onnx": "01", "/b.onnx": "02", "/m.toml": "03"})))
+    found = dataset.read()
+    assert found.table.select("policies_sha256", "market_sha256").row(0) == ("01 02", "03")
+    assert found.varied == ("policies", "market")
+
+
 def test_a_task_is_there_once_however_often_it_is_added(dataset):
     for _ in range(3):
         dataset.add(done())
@@ -75,8 +83,9 @@ def test_a_failure_is_kept_until_the_task_is_done(dataset):
     assert [path.suffix for path in files_in(dataset)] == [".parquet"]
 
 
-def test_rows_that_are_no_table_are_a_failure(dataset):
-    assert "no table" in dataset.add(done(rows=[{"j": 2**70}]))
+@pytest.mark.parametrize("value", [2**70, b"bytes", [{1}], "\udc80"])
+def test_rows_that_are_no_table_are_a_failure(dataset, value):
+    assert "no table" in dataset.add(done(rows=[{"j": value}]))
     assert dataset.read().table.is_empty()
     assert list(dataset.read().failures) == [TASK.key]
 
@@ -104,9 +113,19 @@ def test_a_damaged_file_is_named_and_never_read(data, tmp_path_factory):
     if found.files:  # a byte that means nothing
         path.write_bytes(whole)
         assert found.table.equals(dataset.read().table, null_equal=True)
+        assert found.varied == dataset.read().varied
     else:
         assert list(found.unreadable) == [path]
         assert found.table.is_empty()
+
+
+def test_damaged_names_of_options_are_no_result(dataset):
+    dataset.add(done())
+    path = dataset.path_of(TASK)
+    whole = path.read_bytes()
+    assert whole.count(b'"varied": ["seed"') == 1  # parquet keeps the description of its columns as text
+    path.write_bytes(whole.replace(b'"varied": ["seed"', b'"varied": ["send"'))
+    assert list(dataset.read().unreadable) == [path]
 
 
 def test_foreign_files_are_named_and_not_read(dataset):

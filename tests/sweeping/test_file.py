@@ -109,6 +109,7 @@ WRONG = [
     ("[20, 50]", "20", 12, "params.window: must be a list of values"),
     ("[20, 50]", "[]", 12, "params.window: must have at least one value"),
     ("[20, 50]", "[20, 20]", None, "the same task twice"),
+    ("{ from = 7, count = 3 }", "[0, -1]", 13, "seed: seed must be an integer from 0"),
     ("count = 3", "count = 0", 13, "seed: must have at least one value"),
     ("count = 3", "count = -3", 13, "seed: must be {from"),
     ("count = 3", "count = 3, step = 0", 13, "seed: must be {from"),

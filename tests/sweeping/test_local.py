@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from contextlib import closing
 
 import pytest
@@ -66,6 +67,20 @@ def test_closing_ends_workers_in_the_middle_of_a_task():
     assert pids
     running.close()
     wait_for(lambda: not alive(pids))
+
+
+def test_closing_ends_a_worker_that_listens_to_nothing(tmp_path):
+    deaf = tasks(1, deaf=True, begun=str(tmp_path))
+    running = LocalEngine(2).run([*deaf, *tasks(1)], perform)
+    assert next(running).rows
+    wait_for(lambda: list(tmp_path.iterdir()))
+    closing_it = threading.Thread(target=running.close, daemon=True)
+    closing_it.start()
+    closing_it.join(10)
+    left = workers_of(os.getpid())
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
 
 
 def test_a_worker_that_is_killed_while_it_waits_is_replaced():

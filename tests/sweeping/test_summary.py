@@ -9,7 +9,7 @@ import pytest
 
 from scripts.sweeping.dataset import Results
 from scripts.sweeping.picture import picture, roles
-from scripts.sweeping.summary import Summary, printed, summaries
+from scripts.sweeping.summary import Summary, printed, summaries, told
 
 
 def results_of(rows, varied):
@@ -54,6 +54,40 @@ def test_a_single_seed_has_the_interval_of_its_task():
     table = summary_of(rows, "seed", "window").table
     assert table["tasks"].to_list() == [1] * 4
     assert table["low"].to_list() == [-1.0] * 4
+
+
+def test_what_is_pooled_of_one_seed_is_one_value():
+    rows = [row | {"window": window} for window in (20, 50, 100) for row in grid()]  # a window without effect
+    once, pooled = summary_of(grid(), "seed").table, summary_of(rows, "seed", "window").grouped(["policy"])
+    assert pooled["tasks"].to_list() == [15, 15]
+    for column in ("mean", "se", "low", "high"):
+        assert pooled[column].to_list() == pytest.approx(once[column].to_list())
+
+
+def test_a_seed_that_was_not_given_may_be_one_of_the_others():
+    rows = grid()
+    summary = summary_of([*rows, {**rows[0], "seed": None}], "seed")
+    assert summary.overlapping
+    assert summary.table["low"].null_count() == 2
+
+
+def test_files_that_were_changed_are_not_pooled():
+    rows = [
+        {"key": str(i), "kind": "backtest", "tape": tape, "tape_sha256": content * 64, "policy": "a", "pnl": float(i)}
+        for i, (tape, content) in enumerate([("/a.csv", "0"), ("/a.csv", "1"), ("/b.csv", "2")])
+    ]
+    summary = summary_of(rows, "tape")
+    assert summary.by == ("tape", "tape_sha256", "policy")
+    assert summary.table["mean"].to_list() == [0.0, 1.0, 2.0]
+    assert told("1" * 64) == "11111111"
+    assert summary_of(rows[1:], "tape").by == ("tape", "policy")
+
+
+def test_the_interval_of_a_single_value_is_its_own_task_s():
+    rows = [
+        {"key": str(i), "kind": "train", "seed": i, "share": (math.nan, 1.0)[i], "share_se": 0.1 + i} for i in (0, 1)
+    ]
+    assert summary_of(rows, "seed").table["high"].to_list() == [pytest.approx(1 + 1.96 * 1.1)]
 
 
 def test_seeds_that_share_episodes_give_no_interval():

@@ -213,6 +213,18 @@ def words(tiny, tmp_path):
     return ["--config", str(tmp_path / "recipe.toml"), "--search", str(tmp_path / "search.toml"), "--workers", "2"]
 
 
+@pytest.mark.slow
+def test_a_second_search_of_one_study_is_refused(tmp_path, words):
+    (tmp_path / "s").mkdir()
+    with studies.alone(tmp_path / "s"):
+        done = subprocess.run(command(tmp_path, *words, "--trials", "1"), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"error: another process searches in {tmp_path / 's'}: wait for it, or choose another --name\n"
+    )
+    assert not (tmp_path / "s" / "study.db").exists()
+
+
 def trials_of(runs):
     return studies.open_study(f"sqlite:///{runs}/s/study.db", "s").get_trials(deepcopy=False)
 
