@@ -1,6 +1,7 @@
 """What was measured, kept with machine, versions, command and date in one file, and the page made of it."""
 
 import json
+import math
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -70,8 +71,16 @@ class Part:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Part":
-        """Return the part that `dataclasses.asdict` was made of."""
-        return Part(**{**values, "figures": tuple(Figure(**figure) for figure in values["figures"])})
+        """Return the part that `to_dict` was made of."""
+        figures = tuple(Figure(**{**figure, "value": float(figure["value"])}) for figure in values["figures"])
+        return Part(**{**values, "figures": figures})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the part as JSON has it, which knows no infinity: such a value is a text."""
+        values = asdict(self)
+        for figure in values["figures"]:
+            figure["value"] = figure["value"] if math.isfinite(figure["value"]) else str(figure["value"])
+        return values
 
 
 def load_now() -> float:
@@ -89,13 +98,13 @@ def read_record(path: Path = RECORD) -> dict[str, Part]:
         return {}
     try:
         return {name: Part.from_dict(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is no record of benchmarks: {error}") from None
 
 
 def write_record(parts: Mapping[str, Part], *, record: Path = RECORD, page: Path = PAGE) -> None:
     """Write the record and the page, each whole or not at all."""
-    text = json.dumps({name: asdict(part) for name, part in parts.items()}, indent=1) + "\n"
+    text = json.dumps({name: part.to_dict() for name, part in parts.items()}, indent=1, allow_nan=False) + "\n"
     for path, content in ((record, text), (page, as_page(parts))):
         new = path.with_name(f".{path.name}.new")
         new.write_text(content, encoding="utf-8")

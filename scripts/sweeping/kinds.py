@@ -61,13 +61,18 @@ def perform(task: Task, *, runs: Path = Path("runs/sweeps/runs")) -> Rows:
     Raises:
         ValueError: A file of the task is not the one that it was; or the command refuses the values.
     """
+    kind = KINDS[task.kind]
+    _check_unchanged(task)
+    rows = kind.perform(kind.build(task.values), runs / task.key)
+    _check_unchanged(task)  # or it was read after a change
+    made = {"hftgym": hftgym.__version__, "machine": platform.node()}
+    return [row | made for row in rows]
+
+
+def _check_unchanged(task: Task) -> None:
     for name, known in task.files.items():
         if content(Path(name)) != known:
             raise ValueError(f"{name} was changed while the sweep was running: start it again")
-    kind = KINDS[task.kind]
-    rows = kind.perform(kind.build(task.values), runs / task.key)
-    made = {"hftgym": hftgym.__version__, "machine": platform.node()}
-    return [row | made for row in rows]
 
 
 def files_of(values: Values) -> list[str]:

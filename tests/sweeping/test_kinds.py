@@ -10,6 +10,7 @@ import pytest
 from agents.curve import read_curve
 from hftgym.tape import simulate_tape, write_tape
 from scripts import backtest, calibrate, evaluate
+from scripts.sweeping import kinds
 from scripts.sweeping.file import load
 from scripts.sweeping.kinds import perform
 from tests.conftest import MARKETS
@@ -100,5 +101,20 @@ def test_a_tape_that_changes_under_the_sweep_is_an_error(tmp_path, tape):
     copy.write_bytes(tape.read_bytes())
     task = task_of(tmp_path, f'kind = "calibrate"\n[fixed]\ntape = "{copy}"\n')
     copy.write_bytes(tape.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="was changed while the sweep was running"):
+        perform(task)
+
+
+def test_a_tape_that_changes_while_it_is_measured_has_no_result(tape, tmp_path, monkeypatch):
+    copy = tmp_path / tape.name
+    copy.write_bytes(tape.read_bytes())
+    task = task_of(tmp_path, f'kind = "calibrate"\n[fixed]\ntape = "{copy}"\n')
+
+    def measures_and_changes(arguments, folder):
+        copy.write_bytes(tape.read_bytes()[:-1])
+        return [{"volatility": 1.0}]
+
+    kind = replace(kinds.KINDS["calibrate"], perform=measures_and_changes)
+    monkeypatch.setattr(kinds, "KINDS", {"calibrate": kind})
     with pytest.raises(ValueError, match="was changed while the sweep was running"):
         perform(task)
