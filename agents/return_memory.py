@@ -108,11 +108,11 @@ class Unremembering:
     def predict(
         self, observation: Any, state: State | None = None, episode_start: Any = None, deterministic: bool = True
     ) -> tuple[NDArray[np.float32], State | None]:
-        """Return the model's (actions (N, 2), state) for observations (N, 8)."""
+        """Return the model's (actions (N, 2), state) for observations (N, 8), or rows of them for one."""
         observations = checked_observation(observation)
-        unread = self._memory.start(len(observations))
+        unread = self._memory.start(len(np.atleast_2d(observations))).reshape(*observations.shape[:-1], -1)
         return self._model.predict(
-            np.concatenate([observations, unread], axis=1), state, episode_start, deterministic=deterministic
+            np.concatenate([observations, unread], axis=-1), state, episode_start, deterministic=deterministic
         )
 
 

@@ -184,6 +184,14 @@ def test_the_file_remembers_like_the_model(config, exported):
     assert manifest["parity"]["max_abs"] <= 1e-5
 
 
+def test_one_observation_is_a_row_of_a_batch(config):
+    model, state, states = playable(eager(config)), None, None
+    for observation in np.random.default_rng(0).uniform(-1, 1, (3, 8)).astype(np.float32):
+        action, state = model.predict(observation, state, deterministic=True)
+        actions, states = model.predict(observation[None], states, deterministic=True)
+        np.testing.assert_allclose(action, actions[0], atol=1e-6)
+
+
 def test_the_file_says_what_it_remembers(config, exported, tmp_path):
     path, policy, manifest = exported
     lstm = isinstance(config, RecurrentConfig)
