@@ -45,7 +45,7 @@ from scripts.benchmarks import (
 )
 from scripts.benchmarks.compare import WORSE, Change, compare
 from scripts.benchmarks.figure import Figure
-from scripts.benchmarks.record import PAGE, RECORD, Part, bar_of, load_now, read_record, write_record
+from scripts.benchmarks.record import PAGE, RECORD, Part, RecordError, bar_of, load_now, read_record, write_record
 
 PARTS = {
     "batch": environment.batch_figures,
@@ -102,7 +102,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: with --keep, the parts that were over have been kept", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except RecordError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -31,6 +31,10 @@ command from `docs/benchmarks.json`: do not edit. `make benchmark-compare` measu
   about profits."""
 
 
+class RecordError(ValueError):
+    """A file is no record of benchmarks."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One part of the benchmark, as it was measured.
@@ -92,14 +96,14 @@ def read_record(path: Path = RECORD) -> dict[str, Part]:
     """Return the parts that were measured, by name; none if there is no file.
 
     Raises:
-        ValueError: The file is no record of benchmarks.
+        RecordError: The file is no record of benchmarks.
     """
     if not path.exists():
         return {}
     try:
         return {name: Part.from_dict(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is no record of benchmarks: {error}") from None
+        raise RecordError(f"{path} is no record of benchmarks: {error}") from None
 
 
 def write_record(parts: Mapping[str, Part], *, record: Path = RECORD, page: Path = PAGE) -> None:
